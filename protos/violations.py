@@ -1,0 +1,53 @@
+"""The catalogue of violations: what each breaks, its dose and unit. A contract: the controller checks campaigns against
+it, agents implement it (agent/violations/, one file each), and a test holds the two together."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Axis = Literal["sharing", "hardware", "workload"]
+Stage = Literal["deploy", "violate", "compile"]
+"""When it takes hold: before the system starts, on the running system, or in the trace before the plan is made."""
+
+
+@dataclass(frozen=True)
+class ViolationSpec:
+    """One way to break an assumption. Doses are numbers in `unit`, from `low` to `high`, both included."""
+
+    name: str
+    axis: Axis
+    stage: Stage
+    breaks: str
+    unit: str
+    low: float
+    high: float
+    aliases: dict[str, float] = field(default_factory=dict)  # other unit spellings -> factor to `unit`
+    options: dict[str, tuple[str, ...]] = field(default_factory=dict)  # name -> allowed values; () = a number
+    tolerance: float = 0.05  # relative; a second within it counts for coverage
+    tolerance_abs: float = 0.0  # in `unit`; the wider of the two holds
+
+
+PLACES = ("same-core", "other-core", "anywhere")
+
+_ALL = (
+    ViolationSpec(
+        "cpu", "sharing", "violate", "the system owns its core", "percent", 0, 100,
+        options={"place": PLACES, "weight": (), "period_ms": ()}, tolerance=0.10, tolerance_abs=2.0,
+    ),
+    ViolationSpec(
+        "membw", "sharing", "violate", "the memory bus is idle", "GB/s", 0, 1000,
+        aliases={"MB/s": 1e-3}, options={"place": PLACES, "threads": ()}, tolerance=0.10,
+    ),
+    ViolationSpec(
+        "cpu-quota", "hardware", "violate", "the machine has this much CPU", "percent", 1, 10000,
+        options={"period_ms": ()}, tolerance=0.02,
+    ),
+    ViolationSpec(
+        "cores", "hardware", "deploy", "the machine has this many cores", "cores", 1, 4096, tolerance=0.0,
+    ),
+    ViolationSpec(
+        "rate_scale", "workload", "compile", "the request rate", "factor", 0.001, 1000, aliases={"x": 1.0}, tolerance=0.02,
+    ),
+    ViolationSpec("burst", "workload", "compile", "arrivals are this smooth", "cv", 0, 1000, tolerance=0.05),
+)  # fmt: skip
+
+CATALOGUE: dict[str, ViolationSpec] = {spec.name: spec for spec in _ALL}
