@@ -1,0 +1,44 @@
+# What a person wants: setup, demo, test, check, bench, clean. Each sets up what it needs by itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ENGINE := $(shell find agent/engine -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
+READY := $(VENV)/.ready
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: setup demo test test-long check bench clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml uv.lock $(ENGINE)
+	@command -v cargo >/dev/null || { echo "offspec: cargo not found: the replay engine is Rust and is built here; install Rust 1.75 or newer (rustup.rs, or your distribution's rustc and cargo) and run make again" >&2; exit 4; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "offspec: $(PYTHON) is older than 3.11; install Python 3.11 or newer, or give one: make setup PYTHON=python3.12" >&2; exit 4; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/pip install -q 'uv>=0.5'
+	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv sync --frozen --inexact --active --no-install-project --quiet
+	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked --quiet
+	@touch $@
+
+demo: setup
+	@$(BIN)/offspec demo
+
+test: setup
+	$(BIN)/pytest
+
+test-long: setup
+	$(BIN)/pytest -m long --timeout 1800
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	cd agent/engine && cargo fmt --all --check
+	cd agent/engine && cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+	cd agent/engine && cargo test --quiet --locked --workspace
+
+bench: setup
+	$(BIN)/pytest -m bench --timeout 1800 -s tests/bench
+
+clean:
+	rm -rf $(VENV) agent/engine/target agent/_engine*.so dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
