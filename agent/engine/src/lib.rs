@@ -1,8 +1,18 @@
 //! Python face of the replay engine. All policy lives in Python; this crate paces, stamps and counts.
 use pyo3::prelude::*;
 
+mod clock;
+mod collector;
+mod connection;
+pub mod driver;
+mod face;
+mod feed;
+mod pacer;
+mod poll;
+mod tally;
+
 #[pymodule]
 fn _engine(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    Ok(())
+    face::register(m)
 }
