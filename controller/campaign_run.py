@@ -1,0 +1,220 @@
+"""From a document on the command line to a finished run's report: opens things in the right order and closes them in the
+reverse, however it ends. The only place that knows fleet, link, journal, runner and report at once."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from controller import exits
+from controller.campaign import Campaign, load_campaign
+from controller.fleet import Fleet, make_fleet
+from controller.journal import Journal
+from controller.link import LinkServer
+from controller.plan import NodeInfo, Plan, make_plan
+from controller.progress import Progress, human_duration
+from controller.runner import Runner
+from controller.store import RunFolder, write_whole
+from controller.workloads import compile_all, load_compiled
+from traces.errors import InvalidInput, Interrupted, OutOfReach, PreflightFailed
+
+_ATTACH_S = 60.0
+_PROBE_MS = 20_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says about how to run, not what to run."""
+
+    runs: Path
+    fleet: str = "embedded"
+    listen: str = "127.0.0.1:0"
+    as_json: bool = False
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class _Cluster:
+    """Attached agents and what they said of their nodes."""
+
+    link: LinkServer
+    nodes: tuple[NodeInfo, ...]
+    fingerprints: Mapping[str, Any]
+
+
+def start(document: Path, options: Options) -> int:
+    """A new run of a campaign document; returns the exit code."""
+    campaign = load_campaign(document)
+    return asyncio.run(_interruptible(_start(campaign, document, options)))
+
+
+def resume(named: str, options: Options) -> int:
+    """Finishes a run: the same plan, minus what has ended."""
+    folder = RunFolder.open(named, options.runs)
+    campaign = load_campaign(folder.campaign_file, relative_to=Path(folder.read_json("origin.json")["folder"]))
+    return asyncio.run(_interruptible(_resume(campaign, folder, options)))
+
+
+def show_plan(document: Path, options: Options, *, offline: bool) -> int:
+    campaign = load_campaign(document)
+    plan = make_plan(campaign, None) if offline else asyncio.run(_interruptible(_plan(campaign, options)))
+    print(json.dumps(plan.to_json(), indent=2) if options.as_json else plan.to_text())
+    return 0
+
+
+def rebuild_report(named: str, runs: Path, *, as_json: bool) -> int:
+    folder = RunFolder.open(named, runs)
+    campaign = load_campaign(folder.campaign_file, relative_to=Path(folder.read_json("origin.json")["folder"]))
+    with Journal.open(folder.journal, read_only=True) as journal:
+        return _report(campaign, folder, journal, as_json=as_json)
+
+
+async def _interruptible(work: Any) -> Any:
+    """Ctrl-C and SIGTERM cancel the work once, so that it can undo; a second one is left to the guard."""
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+
+    def interrupt() -> None:
+        print("\noffspec: interrupted: undoing and keeping what was measured (again to leave it to the guard)", file=sys.stderr)
+        task.cancel()
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(each)
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, interrupt)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        raise Interrupted("interrupted before the first trial; nothing to resume") from None
+
+
+async def _start(campaign: Campaign, document: Path, options: Options) -> int:
+    async with _cluster(campaign, options) as cluster:
+        plan = make_plan(campaign, cluster.nodes)
+        folder = RunFolder.create(options.runs, campaign.campaign)
+        write_whole(folder.campaign_file, document.read_bytes())
+        folder.write_json("origin.json", {"document": str(document.resolve()), "folder": str(document.resolve().parent)})
+        folder.write_json("plan.json", plan.to_json())
+        folder.write_json("nodes.json", cluster.fingerprints)
+        folder.write_json("versions.json", exits.versions())
+        with Journal.create(folder.journal, plan) as journal:
+            return await _run(campaign, plan, folder, journal, cluster, options)
+
+
+async def _resume(campaign: Campaign, folder: RunFolder, options: Options) -> int:
+    plan = Plan.from_json(folder.read_json("plan.json"))
+    if plan.spec_hash != campaign.spec_hash:
+        raise InvalidInput(
+            f"{folder.campaign_file}: its content differs from what this run was planned for; "
+            "restore it, or start a new run with `offspec run`"
+        )
+    with Journal.open(folder.journal) as journal:
+        if journal.unfinished() == 0:
+            return _report(campaign, folder, journal, as_json=options.as_json)
+        async with _cluster(campaign, options) as cluster:
+            folder.write_json("nodes.json", cluster.fingerprints)
+            return await _run(campaign, plan.placed_on(cluster.nodes), folder, journal, cluster, options)
+
+
+async def _plan(campaign: Campaign, options: Options) -> Plan:
+    async with _cluster(campaign, options) as cluster:
+        return make_plan(campaign, cluster.nodes)
+
+
+async def _run(
+    campaign: Campaign, plan: Plan, folder: RunFolder, journal: Journal, cluster: _Cluster, options: Options
+) -> int:
+    _say(options, f"{campaign.campaign}: {len(plan.trials)} trials, about {human_duration(plan.eta_s)}; {folder.path}")
+    for text in (*plan.refusals_text(), *plan.warnings):
+        _say(options, f"  {text}")
+    workloads = await asyncio.to_thread(compile_all, campaign, plan, folder.traces)
+    for made in workloads.values():
+        cluster.link.offer_trace(made.sha256, made.path)
+    cluster.link.artifact_path = folder.artifact
+    progress = Progress(
+        len(plan.trials), len(plan.trials) - journal.unfinished(), plan.trial_s, quiet=options.quiet
+    )
+    runner = Runner(
+        campaign=campaign,
+        plan=plan,
+        folder=folder,
+        journal=journal,
+        link=cluster.link,
+        workloads=workloads,
+        progress=progress,
+    )
+    cluster.link.on_telemetry = progress.telemetry
+    interrupted = False
+    try:
+        await runner.run()
+    except asyncio.CancelledError:
+        interrupted = True
+    finally:
+        progress.close()
+    code = _report(campaign, folder, journal, as_json=options.as_json)
+    if interrupted:
+        print(f"offspec: interrupted; what was measured is kept. Go on with: offspec resume {folder.path}", file=sys.stderr)
+        return Interrupted.exit_code
+    return code
+
+
+@asynccontextmanager
+async def _cluster(campaign: Campaign, options: Options) -> AsyncIterator[_Cluster]:
+    """Agents attached and probed; on leaving, agents and fleet are ended, also when the fleet came up only in part."""
+    host, _, port = options.listen.rpartition(":")
+    if not host or not port.isdigit():
+        raise InvalidInput(f"--listen {options.listen}: expected HOST:PORT, such as 127.0.0.1:0")
+    link = LinkServer()
+    await link.start(host, int(port))
+    fleet: Fleet = make_fleet(options.fleet, housekeeping=campaign.nodes.load_cores)
+    try:
+        _say(options, f"starting agents ({options.fleet})")
+        names = await fleet.start(link)
+        sessions = await link.wait_for(names, _ATTACH_S)
+        probes = await asyncio.gather(*(s.probe(timeout_ms=_PROBE_MS) for s in sessions))
+        nodes = tuple(NodeInfo.from_probe(s.agent, p) for s, p in zip(sessions, probes, strict=True))
+        yield _Cluster(link, nodes, {s.agent: p for s, p in zip(sessions, probes, strict=True)})
+    finally:
+        await asyncio.shield(_close(fleet, link))
+
+
+async def _close(fleet: Fleet, link: LinkServer) -> None:
+    try:
+        await fleet.stop()
+    finally:
+        await link.stop()
+
+
+def _report(campaign: Campaign, folder: RunFolder, journal: Journal, *, as_json: bool) -> int:
+    """Scores what there is, writes the report, prints it, and says by the exit code what it is worth."""
+    from controller.analysis.document import build_document
+    from controller.report import write_report
+    from controller.report.terminal import render_terminal
+
+    document = build_document(
+        run=folder.run,
+        campaign=campaign.campaign,
+        records=journal.records(),
+        run_dir=folder.path,
+        objectives=campaign.objectives,
+        planned=journal.planned(),
+    )
+    code = exits.exit_code(document, campaign.objectives)
+    written = write_report(folder.path, document)
+    if as_json:
+        print(json.dumps(document, indent=1))
+    else:
+        print(render_terminal(document))
+        print(f"report: {written.resolve()}")
+        print(f"look further: offspec report {folder.path} --json   or any Parquet reader on {folder.path}/intervals")
+    return code
+
+
+def _say(options: Options, text: str) -> None:
+    if not options.quiet:
+        print(text, file=sys.stderr, flush=True)

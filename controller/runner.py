@@ -1,0 +1,153 @@
+"""Runs a plan: every trial through its attempts until the journal wants no more of them.
+
+Decides only what to do next; what a measurement is worth is `verdict`'s business, what it means `analysis`'s. Whatever
+happens in an attempt, its violations are undone and its system is ended before the next one starts.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+from controller.attempts import AttemptRecord
+from controller.campaign import Campaign
+from controller.journal import Journal
+from controller.link import AgentLost, CommandFailed, LinkServer
+from controller.plan import Plan, Trial
+from controller.progress import Progress
+from controller.scrape import Scraper
+from controller.steps import Gathered, Steps
+from controller.store import RunFolder, attempt_key
+from controller.verdict import Evidence, judge
+from traces.compile import Compiled
+
+
+class Runner:
+    """One run of one plan on agents that are attached already. `workloads` maps a trial's workload key to its trace."""
+
+    def __init__(
+        self,
+        *,
+        campaign: Campaign,
+        plan: Plan,
+        folder: RunFolder,
+        journal: Journal,
+        link: LinkServer,
+        workloads: Mapping[str, Compiled],
+        progress: Progress,
+    ) -> None:
+        self._campaign = campaign
+        self._plan = plan
+        self._folder = folder
+        self._journal = journal
+        self._link = link
+        self._workloads = workloads
+        self._progress = progress
+
+    async def run(self) -> None:
+        """Until no trial is left. Cancelled, it ends the attempt under way as `cancelled`, undone, and raises."""
+        for trial in self._plan.trials:
+            begun = False
+            while self._journal.wants(trial.id):
+                if not begun:
+                    self._progress.trial(trial.title)
+                    begun = True
+                record = await self._attempt(trial)
+                self._tell(trial, record)
+                if record.failure_class == "spec":
+                    return
+                await asyncio.sleep(self._campaign.phases.cooldown_ms / 1000)
+
+    def _tell(self, trial: Trial, record: AttemptRecord) -> None:
+        line = f"{record.verdict}, {record.outcome}"
+        if record.reasons:
+            line += f" ({'; '.join(record.reasons[:2])})"
+        if self._journal.wants(trial.id):
+            self._progress.again(f"attempt {record.attempt} {line}: will be repeated")
+        else:
+            self._progress.ended(line)
+
+    async def _attempt(self, trial: Trial) -> AttemptRecord:
+        number, epoch = self._journal.begin_attempt(trial.id)
+        begun_unix_ns = time.time_ns()
+        steps = Steps(
+            campaign=self._campaign,
+            trial=trial,
+            workload=self._workloads[trial.workload],
+            link=self._link,
+            journal=self._journal,
+            progress=self._progress,
+            key=attempt_key(trial.id, number),
+            number=number,
+            epoch=epoch,
+        )
+        got = steps.got
+        scraper = Scraper(self._scrape_targets(trial))
+        interrupted = False
+        scraper.start()
+        try:
+            await steps.all()
+        except CommandFailed as error:
+            got.failure_class, got.failure = error.failure_class, str(error)
+        except AgentLost as error:
+            got.failure_class, got.failure = "infra", str(error)
+        except asyncio.CancelledError:
+            got.failure_class, got.failure, interrupted = "cancelled", f"interrupted in step {got.step}", True
+        finally:
+            await asyncio.shield(steps.clean_up())
+        metrics = await asyncio.to_thread(scraper.stop, got.t0_mono_ns)
+        if metrics.num_rows:
+            self._folder.write_table(steps.key, "controller", "metrics", metrics)
+        record = self._record(trial, number, begun_unix_ns, got)
+        self._journal.end_attempt(record)
+        if interrupted:
+            raise asyncio.CancelledError
+        return record
+
+    def _scrape_targets(self, trial: Trial) -> dict[str, str]:
+        urls = {}
+        for name in (trial.target_agent, *trial.load_agents):
+            session = self._link.agents.get(name)
+            if session is not None and session.metrics_url:
+                urls[name] = session.metrics_url
+        return urls | self._campaign.exporters(trial.variant)
+
+    def _record(self, trial: Trial, number: int, begun_unix_ns: int, got: Gathered) -> AttemptRecord:
+        phases = self._campaign.phases
+        target = got.finished.get(trial.target_agent, {}).get("target", {})
+        self_check = {a: f["summary"] for a, f in got.finished.items() if "summary" in f}
+        judged = judge(
+            Evidence(
+                gates=self._campaign.gates,
+                self_check=self_check,
+                target=target,
+                child=got.deployed.get("child", {}),
+                readings=tuple(got.verified),
+                failure_class=got.failure_class,
+                failure=got.failure,
+                step=got.step,
+                not_cleaned=tuple(got.not_cleaned),
+            )
+        )
+        return AttemptRecord(
+            trial=trial.id,
+            variant=trial.variant,
+            condition=trial.condition,
+            repeat=trial.repeat,
+            block=trial.block,
+            order=trial.order,
+            attempt=number,
+            violations=trial.violations,
+            verdict=judged.verdict,
+            reasons=judged.reasons,
+            outcome=judged.outcome,
+            failure_class=judged.failure_class,
+            warmup_s=phases.warmup_s,
+            measure_s=phases.measure_s,
+            load_agents=trial.load_agents,
+            applied=tuple(got.applied),
+            target=target,
+            clock={a: f.get("clock", {}) for a, f in got.finished.items()},
+            self_check=self_check,
+            started_unix_ns=begun_unix_ns,
+            ended_unix_ns=time.time_ns(),
+        )
