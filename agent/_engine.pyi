@@ -26,7 +26,7 @@ class Interval:
     timed_out: int
     dropped: int
     unsent: int
-    errors: dict[str, int]  # kind -> n; kinds: connect reset closed protocol server status_4xx status_5xx
+    errors: dict[str, int]  # kind -> n; kinds: connect reset closed protocol server status_4xx status_5xx stopped
     bytes_sent: int
     bytes_received: int
     slip: bytes  # HDR V2 (uncompressed cookie), nanoseconds, 3 significant digits
@@ -64,7 +64,11 @@ class Totals:
     notes: list[str]  # fall-backs taken, in words: "not pinned: EPERM", ...
 
 class Replay:
-    """One replay: connect() arms it, run() paces the stream, stop() may come from any thread."""
+    """One replay: connect() arms it, run() paces the stream, stop() may come from any thread.
+
+    `slip` is our own lateness: from the moment when a request was both due and free to go (a connection could take it) to its first
+    byte's write. What waits because every connection is busy (pipeline full, send buffer full, reconnecting) waits on the
+    system: that is in `response`, which always counts from the due time, and in `backlog`."""
 
     def __init__(
         self,
@@ -110,7 +114,15 @@ def monotonic_ns() -> int: ...
 def key_text(key_id: int, key_bytes: int) -> str:
     """Hex of key_id, zero-padded on the left to key_bytes (never shorter than the hex itself)."""
 
-def serve_resp(*, host: str, port: int, mode: str, core: int | None, stop_fd: int) -> dict[str, Any]:
+def serve_resp(
+    *,
+    host: str,
+    port: int,
+    mode: str,
+    core: int | None,
+    stop_fd: int,
+    ready: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
     """Runs the built-in RESP server (real hash table) until stop_fd is readable or closed. mode "spin" busy-polls its
     pinned core; "block" sleeps in epoll, asks the scheduler for a short slice, and pins nothing by itself."""
 

@@ -189,7 +189,16 @@ impl Connection {
 
     /// Encodes one request; `held`: it had to wait for a connection, which is not our lateness.
     #[allow(clippy::too_many_arguments)]
-    pub fn take(&mut self, row: &Row, due_ns: i64, second: i64, ready_ns: i64, op: &str, target: Option<&[u8]>, encoder: &dyn Encoder) {
+    pub fn take(
+        &mut self,
+        row: &Row,
+        due_ns: i64,
+        second: i64,
+        ready_ns: i64,
+        op: &str,
+        target: Option<&[u8]>,
+        encoder: &dyn Encoder,
+    ) {
         if self.out_at == self.out.len() {
             self.out.clear();
             self.out_at = 0;

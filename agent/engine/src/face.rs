@@ -219,7 +219,8 @@ impl Replay {
             let mut orders = self.orders.clone();
             orders.core = self.cores.get(thread).copied();
             // Spread as evenly as it goes, at least one each.
-            orders.connections = (self.orders.connections / threads + usize::from(thread < self.orders.connections % threads)).max(1);
+            orders.connections =
+                (self.orders.connections / threads + usize::from(thread < self.orders.connections % threads)).max(1);
             let (give_back, returned) = bounded(64);
             let mut book = Book::new(thread, close.clone(), returned);
             let mut pacer = Pacer::new(orders, self.encoder.clone()).map_err(|e| e.raw_os_error().unwrap_or(libc::EMFILE))?;
@@ -345,7 +346,8 @@ impl Replay {
             failed: None,
             stop: self.stop.clone(),
         };
-        let (outcomes, fed) = py.allow_threads(|| replay(armed, &mut reader, &self.names, names, t0_ns, &self.stop, &mut callbacks));
+        let (outcomes, fed) =
+            py.allow_threads(|| replay(armed, &mut reader, &self.names, names, t0_ns, &self.stop, &mut callbacks));
         drop(reader);
         if let Some(error) = callbacks.failed {
             return Err(error);

@@ -53,14 +53,16 @@ enum Text<'a> {
 
 impl<'a> Text<'a> {
     fn of(name: &str, column: &'a ArrayRef) -> Result<Text<'a>, FeedError> {
-        let wrong = || format!("column {name}: type {} cannot be read; expected text or a dictionary of text", column.data_type());
+        let wrong =
+            || format!("column {name}: type {} cannot be read; expected text or a dictionary of text", column.data_type());
         match column.data_type() {
             DataType::Utf8 => Ok(Text::Plain(column.as_string::<i32>())),
             DataType::LargeUtf8 => Ok(Text::Large(column.as_string::<i64>())),
             DataType::Dictionary(_, value) if **value == DataType::Utf8 => {
                 let any = column.as_any_dictionary();
                 // normalized_keys() makes a whole vector: taken once, not per row.
-                let keys = any.normalized_keys().into_iter().enumerate().map(|(i, k)| (!column.is_null(i)).then_some(k)).collect();
+                let keys =
+                    any.normalized_keys().into_iter().enumerate().map(|(i, k)| (!column.is_null(i)).then_some(k)).collect();
                 Ok(Text::Dictionary { keys, values: any.values().as_string::<i32>() })
             }
             _ => Err(wrong()),
@@ -178,8 +180,7 @@ impl Feeder {
         let ttl = integers("ttl_ms", batch)?;
         let ops = batch.column_by_name("op").map(|c| Text::of("op", c)).transpose()?;
         let all_null = |c: &&ArrayRef| c.data_type() == &DataType::Null || c.null_count() == c.len();
-        let targets =
-            batch.column_by_name("target").filter(|c| !all_null(c)).map(|c| Text::of("target", c)).transpose()?;
+        let targets = batch.column_by_name("target").filter(|c| !all_null(c)).map(|c| Text::of("target", c)).transpose()?;
         let get = |column: &Option<Vec<u64>>, i: usize| column.as_ref().map_or(0, |c| c[i]);
         for i in 0..batch.num_rows() {
             if due.is_null(i) {

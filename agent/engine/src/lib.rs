@@ -7,6 +7,7 @@ mod connection;
 pub mod driver;
 mod face;
 mod feed;
+mod natives;
 mod pacer;
 mod poll;
 mod tally;
@@ -14,5 +15,6 @@ mod tally;
 #[pymodule]
 fn _engine(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    face::register(m)
+    face::register(m)?;
+    natives::register(m)
 }

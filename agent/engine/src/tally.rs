@@ -6,8 +6,7 @@ use crossbeam_channel::{Receiver, Sender};
 use hdrhistogram::Histogram;
 
 /// Ways to fail, by name in every table.
-pub const ERROR_KINDS: [&str; 8] =
-    ["connect", "reset", "closed", "protocol", "server", "status_4xx", "status_5xx", "stopped"];
+pub const ERROR_KINDS: [&str; 8] = ["connect", "reset", "closed", "protocol", "server", "status_4xx", "status_5xx", "stopped"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {

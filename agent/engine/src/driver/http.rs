@@ -293,8 +293,15 @@ mod tests {
     #[test]
     fn any_bytes_in_any_pieces_give_the_same_answers_without_panic() {
         let words: [&[u8]; 9] = [
-            b"HTTP/1.1 200 OK\r\n", b"Content-Length: 3\r\n", b"\r\n", b"abc", b"Transfer-Encoding: chunked\r\n", b"3\r\n", b"0\r\n",
-            b"HTTP/1.1 204 no\r\n\r\n", b"Connection: close\r\n",
+            b"HTTP/1.1 200 OK\r\n",
+            b"Content-Length: 3\r\n",
+            b"\r\n",
+            b"abc",
+            b"Transfer-Encoding: chunked\r\n",
+            b"3\r\n",
+            b"0\r\n",
+            b"HTTP/1.1 204 no\r\n\r\n",
+            b"Connection: close\r\n",
         ];
         fuzz::split_invariant(&|| Box::<HttpParser>::default(), &words, &Expect::default());
     }

@@ -236,7 +236,16 @@ mod tests {
     #[test]
     fn any_bytes_in_any_pieces_give_the_same_answers_without_panic() {
         let words: [&[u8]; 11] = [
-            b"+OK\r\n", b"$3\r\nabc\r\n", b"$-1\r\n", b"*2\r\n", b"*-1\r\n", b":5\r\n", b"-E\r\n", b"\r\n", b"%1\r\n", b"$0\r\n\r\n",
+            b"+OK\r\n",
+            b"$3\r\nabc\r\n",
+            b"$-1\r\n",
+            b"*2\r\n",
+            b"*-1\r\n",
+            b":5\r\n",
+            b"-E\r\n",
+            b"\r\n",
+            b"%1\r\n",
+            b"$0\r\n\r\n",
             b"$5\r\n",
         ];
         fuzz::split_invariant(&|| Box::<RespParser>::default(), &words, &Expect::default());
