@@ -1,0 +1,171 @@
+"""A scope owns every process of one purpose: the system under test, one antagonist. Limits are set on it, use is read from it,
+and it ends whole, whatever its processes did (setsid, double fork).
+
+Works with cgroup v2, with v1 (and a v2 mount beside it for killing), and without cgroups: then a token in the environment tells
+the members, and limits are refused.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO
+
+from agent.ledger import Ledger
+from agent.launcher import Child, spawn
+from agent.undo import kill_members, members
+
+_SHARES_TOP = 262_144
+
+
+@dataclass(frozen=True)
+class Cgroups:
+    """What this node's cgroups can do. `root` is a seam for tests."""
+
+    root: Path = Path("/sys/fs/cgroup")
+
+    @cached_property
+    def version(self) -> int:
+        """2, 1, or 0 for none that we may write."""
+        if self._usable(self.root) and "cpu" in self._read(self.root / "cgroup.controllers").split():
+            return 2
+        return 1 if self._usable(self.root / "cpu") else 0
+
+    def _read(self, path: Path) -> str:
+        try:
+            return path.read_text()
+        except OSError:
+            return ""
+
+    def _usable(self, path: Path) -> bool:
+        return (path / "cgroup.procs").exists() and os.access(path, os.W_OK)
+
+    def homes(self) -> dict[str, Path]:
+        """Hierarchies that a scope lives in: `cpu` for limits, `cpuacct` for use, `kill` for ending it at one stroke."""
+        if self.version == 2:
+            return {"cpu": self.root, "cpuacct": self.root, "kill": self.root}
+        found = {name: self.root / name for name in ("cpu", "cpuacct") if self._usable(self.root / name)}
+        if self._usable(self.root / "unified"):
+            found["kill"] = self.root / "unified"
+        return found
+
+
+class Scope:
+    """One scope. Made with its undo step recorded first; `end` is that step."""
+
+    def __init__(self, name: str, ledger: Ledger, cgroups: Cgroups) -> None:
+        self.name = name
+        self.token = f"OFFSPEC_SCOPE={ledger.lease}/{name}"
+        self.version = cgroups.version
+        self._ledger = ledger
+        self._cgroups = cgroups
+        self._at = {kind: home / "offspec" / ledger.lease / name for kind, home in cgroups.homes().items()}
+        self.paths = list(dict.fromkeys(str(p) for p in self._at.values()))
+        self._undo = ledger.record({"kind": "scope", "name": name, "paths": self.paths, "token": self.token})
+        for kind, path in self._at.items():
+            path.mkdir(parents=True, exist_ok=True)
+            if cgroups.version == 2 and kind == "cpu":
+                self._delegate(path)
+
+    def _delegate(self, path: Path) -> None:
+        for parent in reversed(path.relative_to(self._cgroups.root).parents):
+            control = self._cgroups.root / parent / "cgroup.subtree_control"
+            if control.exists() and "cpu" not in control.read_text().split():
+                control.write_text("+cpu")
+
+    def spawn(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cores: Sequence[int] = (),
+        cwd: str | None = None,
+        output: IO[bytes] | int | None = None,
+    ) -> Child:
+        """Starts a program in the scope. Raises launcher.LaunchFailed."""
+        name, _, value = self.token.partition("=")
+        out = {} if output is None else {"output": output}
+        return spawn(argv, env={**(env or {}), name: value}, cgroups=self.paths, cores=cores, cwd=cwd, **out)
+
+    def members(self) -> list[int]:
+        return members(self.paths, self.token)
+
+    def kill(self) -> list[int]:
+        """Ends every process in it, keeps the scope; returns who would not go."""
+        return kill_members(self.paths, self.token)
+
+    def end(self) -> str:
+        """Kills and removes; returns how that went (agent.undo)."""
+        return self._ledger.undo(self._undo)
+
+    @property
+    def limits(self) -> bool:
+        """Whether quota and weight can be set."""
+        return "cpu" in self._at
+
+    def set_quota(self, share: float, period_us: int) -> None:
+        """At most `share` of one CPU (2.0: two CPUs) in each period."""
+        quota = max(1000, round(share * period_us))
+        if self.version == 2:
+            (self._at["cpu"] / "cpu.max").write_text(f"{quota} {period_us}")
+        else:
+            (self._at["cpu"] / "cpu.cfs_quota_us").write_text("-1")
+            (self._at["cpu"] / "cpu.cfs_period_us").write_text(str(period_us))
+            (self._at["cpu"] / "cpu.cfs_quota_us").write_text(str(quota))
+
+    def clear_quota(self) -> None:
+        if self.version == 2:
+            (self._at["cpu"] / "cpu.max").write_text("max 100000")
+        else:
+            (self._at["cpu"] / "cpu.cfs_quota_us").write_text("-1")
+
+    def quota(self) -> float | None:
+        """The share of one CPU in force, read back; None without a limit."""
+        if self.version == 2:
+            quota, period = (self._at["cpu"] / "cpu.max").read_text().split()
+            return None if quota == "max" else int(quota) / int(period)
+        quota_us = int((self._at["cpu"] / "cpu.cfs_quota_us").read_text())
+        return None if quota_us < 0 else quota_us / int((self._at["cpu"] / "cpu.cfs_period_us").read_text())
+
+    def set_weight(self, shares: int) -> None:
+        """Weight against other scopes, as v1 shares (1024: an ordinary neighbour); v2 by the kernel's own mapping."""
+        if self.version == 2:
+            weight = 1 + (min(shares, _SHARES_TOP) - 2) * 9999 // (_SHARES_TOP - 2)
+            (self._at["cpu"] / "cpu.weight").write_text(str(max(1, weight)))
+        else:
+            (self._at["cpu"] / "cpu.shares").write_text(str(shares))
+
+    def usage_ns(self) -> int | None:
+        """CPU time that its processes ever used; None where nobody keeps that."""
+        for kind, name in (("cpuacct", "cpuacct.usage"), ("kill", "cpu.stat"), ("cpu", "cpu.stat")):
+            path = self._at.get(kind)
+            if path is None or not (path / name).exists():
+                continue
+            text = (path / name).read_text()
+            if name == "cpuacct.usage":
+                return int(text)
+            for line in text.splitlines():
+                if line.startswith("usage_usec "):
+                    return int(line.split()[1]) * 1000
+        return None
+
+    def resident_bytes(self) -> int:
+        total = 0
+        for pid in self.members():
+            try:
+                total += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+            except OSError:
+                continue  # ended meanwhile
+        return total * os.sysconf("SC_PAGE_SIZE")
+
+    def cores_allowed(self) -> set[int]:
+        """CPUs that any of its tasks may run on."""
+        allowed: set[int] = set()
+        for pid in self.members():
+            try:
+                for task in os.listdir(f"/proc/{pid}/task"):
+                    allowed |= os.sched_getaffinity(int(task))
+            except OSError:
+                continue
+        return allowed

@@ -1,0 +1,431 @@
+"""The campaign document: one YAML file that says which systems, on which nodes, under which load and conditions, how often.
+
+Paths in it are relative to its own folder. What it means for the machines is `plan`'s business.
+"""
+
+import difflib
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from controller.attempts import AskedViolation
+from controller.document import Document, load_document
+from protos.violations import CATALOGUE, ViolationSpec
+from traces.errors import InvalidInput
+from traces.quantities import parse_duration, parse_quantity, parse_rate
+
+T = TypeVar("T")
+
+NOMINAL = "nominal"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+def _plain(parse: Callable[[str], T], text: str) -> T:
+    """Our own parsers' errors as pydantic wants them, so that they get their line."""
+    try:
+        return parse(text)
+    except InvalidInput as error:
+        raise ValueError(str(error).partition(": ")[2] or str(error)) from None
+
+
+def _ns(text: Any) -> int:
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        raise ValueError(f"{text} has no unit; write a duration such as 10s or 500ms")
+    return _plain(parse_duration, str(text))
+
+
+def _rate(text: Any) -> float:
+    return _plain(parse_rate, str(text))
+
+
+def _threshold(text: Any) -> "Threshold":
+    match = re.fullmatch(r"\s*(<=|>=|<|>)\s*(.+?)\s*", str(text))
+    if match is None:
+        raise ValueError(f"{text!r} is not a bound; write one such as '< 2ms' or '>= 99%'")
+    number, unit = _plain(parse_quantity, match[2])
+    scales = {"": 1.0, "percent": 0.01, "ns": 1e-3, "us": 1.0, "ms": 1e3, "s": 1e6}
+    if unit not in scales:
+        raise ValueError(f"{text!r}: unit {unit!r} is unknown here; use us, ms, s or %")
+    return Threshold(relation=match[1], value=number * scales[unit], text=str(text))
+
+
+DurationNs = Annotated[int, BeforeValidator(_ns), Field(json_schema_extra={"type": "string", "examples": ["10s", "500ms"]})]
+Rate = Annotated[float, BeforeValidator(_rate), Field(json_schema_extra={"type": "string", "examples": ["20000/s"]})]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Threshold(_Model):
+    """A bound on a figure: shares as numbers from 0 to 1, times in microseconds."""
+
+    relation: str
+    value: float
+    text: str
+
+    def holds(self, figure: float) -> bool:
+        compare = {"<": float.__lt__, "<=": float.__le__, ">": float.__gt__, ">=": float.__ge__}
+        return bool(compare[self.relation](float(figure), self.value))
+
+
+Bound = Annotated[Threshold, BeforeValidator(_threshold), Field(json_schema_extra={"type": "string", "examples": ["< 2ms"]})]
+
+
+class Variant(_Model):
+    """How to start one variant. Placeholders: {port} {dir} {core} {cores} {python}."""
+
+    command: tuple[str, ...] = Field(min_length=1)
+    env: Mapping[str, str] = {}
+    files: Mapping[str, str] = {}
+    pin: bool = True
+    port: int | None = Field(default=None, ge=1, le=65535)
+
+
+class Ready(_Model):
+    """How to tell that a system serves: one probe and how long it may take."""
+
+    ping: DurationNs | None = None
+    http: DurationNs | None = None
+    tcp: DurationNs | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Ready":
+        if sum(v is not None for v in (self.ping, self.http, self.tcp)) != 1:
+            raise ValueError("give exactly one of ping, http, tcp, with its time, such as {ping: 10s}")
+        return self
+
+    @property
+    def probe(self) -> str:
+        return "ping" if self.ping is not None else "http" if self.http is not None else "tcp"
+
+    @property
+    def timeout_ms(self) -> int:
+        return (self.ping or self.http or self.tcp or 0) // 1_000_000
+
+
+class System(_Model):
+    driver: Literal["redis", "http", "tcp"]
+    variants: Mapping[str, Variant] = Field(min_length=1)
+    ready: Ready
+    path: str = "/"
+    port: int | None = Field(default=None, ge=1, le=65535)
+    metrics: tuple[str, ...] = ("process",)
+
+
+class TargetNode(_Model):
+    where: str | None = None
+    cores: tuple[int, ...] = (0,)
+
+
+class LoadNodes(_Model):
+    where: str | None = None
+    count: int = Field(default=1, ge=1)
+    cores: tuple[int, ...] = (1,)
+
+
+class Nodes(_Model):
+    target: TargetNode = TargetNode()
+    load: LoadNodes = LoadNodes()
+
+
+class Workload(_Model):
+    trace: str
+    format: str | None = None
+    options: Mapping[str, str] = {}
+    rate: Rate | None = None
+    preload: bool = False
+    connections: int = Field(default=8, ge=1, le=65536)
+    timeout: DurationNs = 1_000_000_000
+    late: Literal["send", "drop", "abort"] = "send"
+    spread: Literal["poisson", "equidistant", "start"] | None = None
+    projection: Mapping[str, int | float | str] = {}
+    transforms: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def timeout_ms(self) -> int:
+        return max(1, self.timeout // 1_000_000)
+
+    @field_validator("transforms")
+    @classmethod
+    def _one_name_each(cls, given: tuple[Mapping[str, Any], ...]) -> tuple[Mapping[str, Any], ...]:
+        for each in given:
+            if len(each) != 1:
+                raise ValueError("each transform is one name with its value, such as {op_mix: 0.9}")
+        return given
+
+
+class Design(_Model):
+    kind: Literal["one-at-a-time"] = "one-at-a-time"
+    repeats: int = Field(default=3, ge=1, le=1000)
+    order: Literal["blocked-random"] = "blocked-random"
+
+
+class Phases(_Model):
+    warmup: DurationNs = 2_000_000_000
+    measure: DurationNs = 10_000_000_000
+    drain: DurationNs = 1_000_000_000
+    cooldown: DurationNs = 500_000_000
+
+    @field_validator("warmup", "measure")
+    @classmethod
+    def _whole_seconds(cls, given: int) -> int:
+        if given < 1_000_000_000 or given % 1_000_000_000:
+            raise ValueError("figures are kept by the second: give whole seconds, at least 1s")
+        return given
+
+    @property
+    def warmup_s(self) -> int:
+        return self.warmup // 1_000_000_000
+
+    @property
+    def measure_s(self) -> int:
+        return self.measure // 1_000_000_000
+
+    @property
+    def drain_ms(self) -> int:
+        return self.drain // 1_000_000
+
+    @property
+    def cooldown_ms(self) -> int:
+        return self.cooldown // 1_000_000
+
+
+class Objectives(_Model):
+    """What the system must hold in nominal trials (violated ones are the experiment). Also: what counts as goodput."""
+
+    response_p50: Bound | None = None
+    response_p99: Bound | None = None
+    response_p99_9: Bound | None = None
+    completed: Bound | None = None
+
+    @property
+    def goodput_us(self) -> float | None:
+        """A request is good if it is answered within this time: the tightest of the tail objectives."""
+        given = [b.value for b in (self.response_p99, self.response_p99_9, self.response_p50) if b is not None]
+        return given[0] if given else None
+
+
+class Gates(_Model):
+    """What a measurement must satisfy to be believed."""
+
+    achieved: Bound = _threshold(">= 99%")
+    slip_p99: Bound = _threshold("<= 1ms")
+    dose: Bound = _threshold(">= 90%")
+    steal: Bound = _threshold("<= 1%")
+
+
+class Violated(_Model):
+    """Violations of one condition, by axis and name; the values are checked against the catalogue."""
+
+    sharing: Mapping[str, Any] = {}
+    hardware: Mapping[str, Any] = {}
+    workload: Mapping[str, Any] = {}
+
+
+class Campaign(_Model):
+    """A whole document, checked."""
+
+    campaign: str = Field(pattern=_NAME.pattern)
+    seed: int = 1
+    systems: Mapping[str, System] = Field(min_length=1, max_length=1)
+    nodes: Nodes = Nodes()
+    workload: Workload
+    conditions: Mapping[str, Violated] = {}
+    design: Design = Design()
+    phases: Phases = Phases()
+    objectives: Objectives = Objectives()
+    gates: Gates = Gates()
+    folder: str = Field(default="", exclude=True, json_schema_extra={"deprecated": True})
+
+    @property
+    def system(self) -> System:
+        return next(iter(self.systems.values()))
+
+    @property
+    def system_name(self) -> str:
+        return next(iter(self.systems))
+
+    def variant(self, name: str) -> Variant:
+        return self.system.variants[name]
+
+    @property
+    def spec_hash(self) -> str:
+        """Over the content that decides what is measured; comments and layout do not count."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
+
+    def resolve(self, path: str) -> str:
+        """A path of the document as seen from anywhere; a synthesis stays what it is."""
+        if re.match(r"[a-z_]+:[^/]", path):
+            return path
+        return str((Path(self.folder) / path).resolve()) if not Path(path).is_absolute() else path
+
+    def exporters(self) -> dict[str, str]:
+        return {f"{self.system_name}-{i}": url for i, url in enumerate(self.system.metrics) if url != "process"}
+
+    def expanded(self) -> dict[str, tuple[AskedViolation, ...]]:
+        """Every condition by name, nominal first; a list of doses becomes one condition a dose, `name@dose`."""
+        found: dict[str, tuple[AskedViolation, ...]] = {NOMINAL: ()}
+        for name, violated in self.conditions.items():
+            ways = [
+                [(asked, len(doses) > 1) for asked in doses]
+                for axis in ("sharing", "hardware", "workload")
+                for doses in (_asked(axis, v, raw) for v, raw in getattr(violated, axis).items())
+            ]
+            for cell in itertools.product(*ways):
+                suffix = "".join(f"@{asked.dose:g}" for asked, several in cell if several)
+                found[name + suffix] = tuple(asked for asked, _ in cell)
+        return found
+
+
+def load_campaign(path: Path, folder: Path | None = None) -> Campaign:
+    """Reads and checks a document. Raises InvalidInput: `file:line: key: what; what to do`.
+
+    `folder` is what its paths are relative to: its own folder unless it was copied from there.
+    """
+    document = load_document(path)
+    _check_conditions(document)
+    try:
+        return Campaign.model_validate(document.data | {"folder": str((folder or path.parent).resolve())})
+    except ValidationError as error:
+        _translate(document, error)
+
+
+def json_schema() -> dict[str, Any]:
+    schema = Campaign.model_json_schema(mode="validation")
+    schema["properties"].pop("folder", None)
+    return {"$schema": "http://json-schema.org/draft-07/schema#", **schema}
+
+
+def _translate(document: Document, error: ValidationError) -> NoReturn:
+    problems = error.errors()
+    first = min(problems, key=lambda p: document.line([k for k in p["loc"] if isinstance(k, str | int)]))
+    at = [part for part in first["loc"] if isinstance(part, str | int)]
+    message = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = f"unknown key{_near(str(at[-1]), _siblings(at[:-1]))}"
+    elif first["type"] == "missing":
+        message = "missing; it must be given"
+    else:
+        given = first.get("input")
+        if isinstance(given, str | int | float) and repr(given) not in message and str(given) not in message:
+            message = f"{given!r}: {message}"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    document.fail(at, message + more)
+
+
+def _siblings(at: Sequence[str | int]) -> list[str]:
+    """Keys that the model knows at a path, walking through mappings by any name."""
+    model: Any = Campaign
+    for part in at:
+        field = model.model_fields.get(part) if isinstance(model, type) and issubclass(model, BaseModel) else None
+        kinds = _models(field.annotation) if field is not None else [model]
+        if not kinds:
+            return []
+        model = kinds[0]
+    return [k for k in model.model_fields if k != "folder"]
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for part in getattr(annotation, "__args__", ()) for m in _models(part)]
+
+
+def _near(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, known, 1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"{hint} (known here: {', '.join(known)})" if known else hint
+
+
+def _check_conditions(document: Document) -> None:
+    """Conditions against the catalogue, while the lines are at hand."""
+    conditions = document.data.get("conditions")
+    if not isinstance(conditions, dict):
+        return
+    for name, violated in conditions.items():
+        at: tuple[str | int, ...] = ("conditions", name)
+        if name == NOMINAL:
+            document.fail(at, "nominal is always there and has no violations; choose another name")
+        if not _NAME.fullmatch(name):
+            document.fail(at, "a name has small letters, digits, '-', '_' and '.'; rename it")
+        if not isinstance(violated, dict) or not violated:
+            document.fail(at, "expected violations by axis, such as {sharing: {cpu: {dose: 50}}}")
+        for axis, by_name in violated.items():
+            if axis not in ("sharing", "hardware", "workload"):
+                document.fail((*at, axis), f"unknown axis{_near(axis, ('sharing', 'hardware', 'workload'))}")
+            if not isinstance(by_name, dict) or not by_name:
+                document.fail((*at, axis), "expected violations, such as {cpu: {dose: 50}}")
+            for violation, raw in by_name.items():
+                here = (*at, axis, violation)
+                known = [n for n, spec in CATALOGUE.items() if spec.axis == axis]
+                if violation not in CATALOGUE:
+                    document.fail(here, f"unknown violation{_near(violation, known)}")
+                if violation not in known:
+                    document.fail(here, f"is a violation of axis {CATALOGUE[violation].axis}, not {axis}; move it there")
+                try:
+                    _asked(axis, violation, raw)
+                except _BadDose as error:
+                    document.fail((*here, *error.at), str(error))
+
+
+class _BadDose(Exception):
+    def __init__(self, at: tuple[str | int, ...], message: str) -> None:
+        super().__init__(message)
+        self.at = at
+
+
+def _asked(axis: str, name: str, raw: Any) -> list[AskedViolation]:
+    """One violation's doses, in the catalogue's unit."""
+    spec = CATALOGUE[name]
+    fields = raw if isinstance(raw, dict) else {"dose": raw}
+    if "dose" not in fields:
+        raise _BadDose((), f"dose is missing; give one or a list, in {spec.unit}")
+    unit = str(fields.get("unit", spec.unit))
+    if _factor(spec, unit) is None:
+        known = ", ".join((spec.unit, *spec.aliases))
+        raise _BadDose(("unit",), f"unit {unit!r} is unknown for {name}; use one of {known}")
+    options = {k: v for k, v in fields.items() if k not in ("dose", "unit")}
+    for key, value in options.items():
+        if key not in spec.options:
+            raise _BadDose((key,), f"unknown key{_near(key, ('dose', 'unit', *spec.options))}")
+        allowed = spec.options[key]
+        if allowed and value not in allowed:
+            raise _BadDose((key,), f"{value!r} is not allowed; use one of {', '.join(allowed)}")
+        if not allowed and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
+            raise _BadDose((key,), f"{value!r} is not a positive number")
+    given = fields["dose"] if isinstance(fields["dose"], list) else [fields["dose"]]
+    if not given:
+        raise _BadDose(("dose",), "an empty list; give at least one dose")
+    text = {k: f"{v:g}" if isinstance(v, float) else str(v) for k, v in options.items()}
+    return [AskedViolation(name, axis, spec.unit, _dose(spec, unit, dose), text) for dose in given]
+
+
+def _factor(spec: ViolationSpec, unit: str) -> float | None:
+    if unit in (spec.unit, "%" if spec.unit == "percent" else spec.unit):
+        return 1.0
+    return spec.aliases.get(unit)
+
+
+def _dose(spec: ViolationSpec, unit: str, raw: Any) -> float:
+    if isinstance(raw, bool) or not isinstance(raw, str | int | float):
+        raise _BadDose(("dose",), f"{raw!r} is not a number; give one in {spec.unit}")
+    try:
+        number, own = parse_quantity(raw, "dose")
+    except InvalidInput:
+        raise _BadDose(("dose",), f"{raw!r} is not a number; give one in {spec.unit}") from None
+    factor = _factor(spec, own or unit)
+    if factor is None:
+        raise _BadDose(("dose",), f"unit {own!r} is unknown for {spec.name}; use {spec.unit}")
+    dose = number * factor
+    if not spec.low <= dose <= spec.high:
+        side = f"over {spec.high:g}" if dose > spec.high else f"under {spec.low:g}"
+        raise _BadDose(("dose",), f"{number:g} is {side} ({spec.unit}); give {spec.low:g} to {spec.high:g}")
+    return dose

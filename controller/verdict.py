@@ -1,0 +1,90 @@
+"""Gates, self-checks and failures of an attempt -> may it be believed, what did the system do, and is it to be repeated. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from controller.attempts import FailureClass, Outcome, Verdict
+
+_WORSE: Mapping[str, int] = {"valid": 0, "suspect": 1, "invalid": 2}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known when an attempt has ended. `self_check` holds each load agent's summary of itself."""
+
+    self_check: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    target: Mapping[str, Any] = field(default_factory=dict)
+    child: Mapping[str, Any] = field(default_factory=dict)
+    doses: Sequence[Mapping[str, Any]] = ()
+    """Summaries over the measured seconds: violation, unit, asked, measured, coverage, verdict."""
+    dose_gate: float = 0.9
+    failure_class: str | None = None
+    failure: str | None = None
+    step: str = ""
+    not_cleaned: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Judged:
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    outcome: Outcome
+    failure_class: FailureClass | None
+
+
+def judge(seen: Evidence) -> Judged:
+    """The worst of all that is held against the measurement. A system that died or refused is a result, and valid."""
+    if seen.failure_class == "system":
+        # The instrument worked: the system is what failed.
+        return Judged("valid", (f"{seen.step}: {seen.failure}",), "fails", "system")
+    if seen.failure_class is not None:
+        failure_class: FailureClass = _known(seen.failure_class)
+        return Judged("invalid", (f"{seen.step}: {seen.failure}",), "unknown", failure_class)
+    verdict: Verdict = "valid"
+    reasons: list[str] = []
+    for agent, summary in seen.self_check.items():
+        verdict = _worst(verdict, summary["verdict"])
+        prefix = f"{agent}: " if len(seen.self_check) > 1 else ""
+        reasons += [prefix + reason for reason in summary["reasons"]]
+    for dose in seen.doses:
+        what = f"dose of {dose['violation']}"
+        if dose["measured"] is None:
+            verdict = "invalid"
+            reasons.append(f"{what} could not be measured")
+        elif dose["coverage"] < seen.dose_gate:
+            verdict = "invalid"
+            reasons.append(
+                f"{what}: {dose['asked']:g} {dose['unit']} asked, {dose['measured']:.3g} given, right in "
+                f"{dose['coverage']:.0%} of the seconds (gate {seen.dose_gate:.0%})"
+            )
+    for wrong in seen.child.get("differs", ()):
+        verdict = "invalid"
+        reasons.append(f"the system was not started as asked: {wrong}")
+    if seen.not_cleaned:
+        verdict = _worst(verdict, "suspect")
+        reasons += [f"left behind: {left}" for left in seen.not_cleaned]
+    if verdict != "invalid" and not seen.target.get("alive", True):
+        code = seen.target.get("exit")
+        return Judged(verdict, (*reasons, f"the system ended during the trial (exit {code})"), "fails", "system")
+    outcome = _outcome([str(s.get("outcome", "unknown")) for s in seen.self_check.values()])
+    return Judged(verdict, tuple(reasons), outcome, "invalid" if verdict == "invalid" else None)
+
+
+def _worst(one: Verdict, other: str) -> Verdict:
+    worst = max(one, other, key=lambda v: _WORSE.get(v, 2))
+    return worst if worst in ("valid", "suspect") else "invalid"  # type: ignore[return-value]
+
+
+def _outcome(seen: Sequence[str]) -> Outcome:
+    if not seen:
+        return "unknown"
+    return "fails" if "fails" in seen else "functions"
+
+
+def _known(failure_class: str) -> Literal["infra", "invalid", "spec", "cancelled"]:
+    match failure_class:
+        case "invalid" | "spec" | "cancelled":
+            return failure_class  # type: ignore[return-value]
+        case _:
+            return "infra"
