@@ -12,6 +12,7 @@ use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::Histogram;
 use pyo3::exceptions::{PyConnectionError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyCapsule, PyList};
 
 use crate::clock;
@@ -418,7 +419,7 @@ fn decode(bytes: &[u8]) -> PyResult<Histogram<u64>> {
 
 /// Adds histograms exactly.
 #[pyfunction]
-fn hdr_merge(py: Python<'_>, parts: Vec<Vec<u8>>) -> PyResult<Py<PyBytes>> {
+fn hdr_merge(py: Python<'_>, parts: Vec<PyBackedBytes>) -> PyResult<Py<PyBytes>> {
     let mut whole: Histogram<u64> =
         Histogram::new_with_bounds(1, 120_000_000_000, 3).map_err(|e| PyValueError::new_err(e.to_string()))?;
     for part in parts {
@@ -436,6 +437,18 @@ fn hdr_quantiles(hdr: &[u8], quantiles: Vec<f64>) -> PyResult<Vec<u64>> {
 #[pyfunction]
 fn hdr_count(hdr: &[u8]) -> PyResult<u64> {
     Ok(decode(hdr)?.len())
+}
+
+/// How many recorded values are at or below each bound.
+#[pyfunction]
+fn hdr_counts_below(hdr: &[u8], bounds: Vec<u64>) -> PyResult<Vec<u64>> {
+    let histogram = decode(hdr)?;
+    Ok(bounds.iter().map(|b| histogram.count_between(0, *b)).collect())
+}
+
+#[pyfunction]
+fn hdr_mean(hdr: &[u8]) -> PyResult<f64> {
+    Ok(decode(hdr)?.mean())
 }
 
 #[pyfunction]
@@ -458,6 +471,8 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(hdr_merge, m)?)?;
     m.add_function(wrap_pyfunction!(hdr_quantiles, m)?)?;
     m.add_function(wrap_pyfunction!(hdr_count, m)?)?;
+    m.add_function(wrap_pyfunction!(hdr_counts_below, m)?)?;
+    m.add_function(wrap_pyfunction!(hdr_mean, m)?)?;
     m.add_function(wrap_pyfunction!(monotonic_ns, m)?)?;
     m.add_function(wrap_pyfunction!(key_text, m)?)
 }

@@ -1,0 +1,87 @@
+"""The load generator's verdict on itself: may its figures be believed? Pure; the inputs are one replay's measured seconds.
+
+What counts against it is its own lateness, never the system's slowness: a system that cannot keep up is a result (`saturated`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Gates:
+    """Campaign's gates, as shares and nanoseconds."""
+
+    achieved: float = 0.99
+    slip_p99_ns: int = 1_000_000
+    steal: float = 0.01
+
+
+@dataclass(frozen=True)
+class EngineFigures:
+    """What the engine says of its measured seconds, per thread and second."""
+
+    run_delay_ns: Sequence[int]
+    steal_ns: Sequence[int]
+    inflight: Sequence[int]
+    pinned: bool
+
+
+@dataclass(frozen=True)
+class Judged:
+    verdict: str
+    reasons: tuple[str, ...]
+    saturated: bool
+
+
+_SUSPECT_SLIP_SHARE = 0.3
+_MOST_RUN_DELAY = 0.02
+_STEADY_S = 4
+
+
+def judge(
+    *,
+    scheduled: int,
+    sent_late_by_us: int,
+    slip_p99_ns: int | None,
+    slip_p99_by_second_ns: Sequence[int],
+    engine: EngineFigures,
+    feed_starved: int,
+    gates: Gates,
+) -> Judged:
+    """`sent_late_by_us`: requests that never left, or were dropped, for a reason of ours (late policy, feed, stop)."""
+    if scheduled == 0:
+        return Judged("invalid", ("no request was due in the measured seconds",), False)
+    invalid: list[str] = []
+    suspect: list[str] = []
+    achieved = 1 - sent_late_by_us / scheduled
+    if achieved < gates.achieved:
+        invalid.append(f"the generator let go of {achieved:.2%} of what was due (gate {gates.achieved:.0%})")
+    if slip_p99_ns is not None:
+        shown = f"slip p99 {slip_p99_ns / 1000:.0f} us"
+        bad = sum(s > gates.slip_p99_ns for s in slip_p99_by_second_ns)
+        where = f" ({bad} of {len(slip_p99_by_second_ns)} seconds)" if slip_p99_by_second_ns else ""
+        if slip_p99_ns > gates.slip_p99_ns:
+            invalid.append(f"{shown} over {gates.slip_p99_ns / 1000:.0f} us{where}: the generator was late")
+        elif slip_p99_ns > _SUSPECT_SLIP_SHARE * gates.slip_p99_ns:
+            suspect.append(f"{shown} is over {_SUSPECT_SLIP_SHARE:.0%} of its gate{where}")
+    if feed_starved:
+        suspect.append(f"the trace was read too slowly {feed_starved} times")
+    seconds = max(1, len(engine.run_delay_ns))
+    delay = sum(engine.run_delay_ns) / seconds / 1e9
+    if delay > _MOST_RUN_DELAY:
+        suspect.append(f"the engine waited for its core {delay:.1%} of the time: somebody shares it")
+    steal = sum(engine.steal_ns) / seconds / 1e9
+    if steal > gates.steal:
+        suspect.append(f"the hypervisor took {steal:.1%} of the engine's core (gate {gates.steal:.0%})")
+    verdict = "invalid" if invalid else "suspect" if suspect else "valid"
+    return Judged(verdict, (*invalid, *suspect), _saturated(engine.inflight))
+
+
+def _saturated(inflight: Sequence[int]) -> bool:
+    """Requests under way that grow second after second mean that the system, not the generator, cannot keep up."""
+    if len(inflight) < _STEADY_S:
+        return False
+    half = len(inflight) // 2
+    early, late = inflight[:half], inflight[-half:]
+    grew = sum(b > a for a, b in zip(inflight, inflight[1:], strict=False)) / (len(inflight) - 1)
+    return grew >= 0.75 and sum(late) > 2 * max(1, sum(early))
