@@ -1,0 +1,132 @@
+"""CacheLib's key-value csv (Meta). A row stands for op_count operations on one key, and is expanded to as
+many requests.
+
+Releases differ in their columns' order and some have no times at all: columns are found by the header's
+names. GET_LEASE and SET_LEASE fold into get and set. A get of size 0 was a miss: its size is unknown, not
+zero.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from traces.errors import InvalidInput
+from traces.formats.columns import key_ids
+from traces.formats.reading import Chunk, check_options, csv_batches, csv_header, file_trace, required
+from traces.schema import BATCH_ROWS, NAME, OPS, TraceMeta, masked
+from traces.stream import Trace
+
+NEEDED = {
+    "key": pa.utf8(),
+    "op": pa.utf8(),
+    "op_count": pa.int64(),
+    "size": pa.int64(),
+    "key_size": pa.int64(),
+}
+OPTIONAL = {"op_time": pa.int64(), "ttl": pa.int64(), "cache_hits": pa.int64(), "usecase": pa.utf8()}
+FOLDED = {"get_lease": "get", "set_lease": "set"}
+READS = ("get", "gets")
+
+
+class MetaKv:
+    name = "meta_kv"
+    summary = (
+        "CacheLib / Meta key-value csv, either column order; op_count is expanded; one-second stamps or none"
+    )
+
+    def sniff(self, path: Path, head: bytes) -> int:
+        names = set(head.split(b"\n", 1)[0].decode(errors="replace").strip().split(","))
+        return 3 if names >= NEEDED.keys() else 0
+
+    def open(self, path: Path, options: Mapping[str, str]) -> Trace:
+        check_options(options, ("sort",), self.name)
+        header = csv_header(path)
+        missing = NEEDED.keys() - set(header)
+        if missing:
+            raise InvalidInput(
+                f"{path}: line 1: column {', '.join(sorted(missing))} is missing; expected "
+                f"{', '.join(NEEDED)}; "
+                "name another --format"
+            )
+        types = {**NEEDED, **{name: kind for name, kind in OPTIONAL.items() if name in header}}
+        meta = TraceMeta(
+            kinds=("kv",),
+            importer=self.name,
+            arrival_resolution_ns=1_000_000_000,
+            loss_notes="leases are folded into get and set; op_count operations are as many requests",
+        )
+        return file_trace(path, meta, lambda: _read(path, types), options)
+
+
+def _read(path: Path, types: Mapping[str, pa.DataType]) -> Iterator[Chunk]:
+    done = 0
+    for batch in csv_batches(path, types):
+        for name in ("key", "op", "op_count"):
+            required(batch, name, path, done)
+        count = batch.column("op_count").to_numpy()
+        bad = np.flatnonzero((count < 1) | (count > 2**31))
+        if len(bad):
+            raise InvalidInput(
+                f"{path}: line {done + int(bad[0]) + 2}: op_count {count[bad[0]]}; expected 1 or more; "
+                "correct the file"
+            )
+        for rows, nth in _expanded(count):
+            yield _chunk(path, batch.take(pa.array(rows)), nth, rows + done + 2)
+        done += batch.num_rows
+
+
+def _expanded(count: npt.NDArray[np.int64]) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """(row, which of its operations) of each request, in lots: one row may stand for millions."""
+    ends = np.cumsum(count)
+    for start in range(0, int(ends[-1]) if len(ends) else 0, BATCH_ROWS):
+        at = np.arange(start, min(start + BATCH_ROWS, int(ends[-1])))
+        rows = np.searchsorted(ends, at, side="right")
+        yield rows, at - (ends[rows] - count[rows])
+
+
+def _chunk(
+    path: Path, batch: pa.RecordBatch, nth: npt.NDArray[np.int64], lines: npt.NDArray[np.int64]
+) -> Chunk:
+    ops = batch.column("op").dictionary_encode()
+    names = [FOLDED.get(name.lower(), name.lower()) for name in ops.dictionary.to_pylist()]
+    for index, name in enumerate(names):
+        if name not in OPS["kv"]:
+            line = lines[np.flatnonzero(ops.indices.to_numpy() == index)[0]]
+            raise InvalidInput(
+                f"{path}: line {line}: op {ops.dictionary[index].as_py()!r}; expected one of "
+                f"{', '.join(OPS['kv'])}, "
+                "GET_LEASE or SET_LEASE; correct the file"
+            )
+    is_read = np.array([name in READS for name in names])[ops.indices.to_numpy()]
+    unique = list(dict.fromkeys(names))
+    folded = pa.array(np.array([unique.index(name) for name in names], dtype=np.int8)[ops.indices.to_numpy()])
+    size = batch.column("size").fill_null(0).to_numpy()
+    known = batch.column("size").is_valid().to_numpy(zero_copy_only=False)
+    chunk: Chunk = {
+        "kind": "kv",
+        "op": pa.DictionaryArray.from_arrays(folded, pa.array(unique)).cast(NAME),
+        "key_id": key_ids(batch.column("key")),
+        "key_bytes": batch.column("key_size").cast(pa.uint32()),
+        "req_bytes": masked(size, known & ~is_read),
+        "resp_bytes": masked(size, known & is_read & (size > 0)),
+    }
+    if "cache_hits" in batch.schema.names:
+        hits = batch.column("cache_hits").fill_null(0).to_numpy()
+        hit = nth < hits  # which of the op_count hit is not said: the first ones stand for them
+        chunk["cache_hit"] = masked(hit, is_read)
+        chunk["resp_bytes"] = masked(size, known & is_read & (size > 0) & hit)
+    if "op_time" in batch.schema.names:
+        chunk["arrival_ns"] = required(batch, "op_time", path, int(lines[0]) - 2).to_numpy() * 1_000_000_000
+    if "ttl" in batch.schema.names:
+        ttl_ms = pc.multiply(batch.column("ttl").fill_null(0), 1000).to_numpy()
+        chunk["ttl_ms"] = masked(ttl_ms, (ttl_ms > 0) & ~is_read)
+    if "usecase" in batch.schema.names:
+        chunk["tenant"] = batch.column("usecase")
+    return chunk
+
+
+FORMAT = MetaKv()

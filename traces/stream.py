@@ -1,0 +1,152 @@
+"""A trace as a stream: metadata, and canonical batches that can be read again and again in constant memory.
+
+Holds what every reader and transform shares: cutting, re-batching, the check of order. Reads no files by
+itself.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from traces.errors import InvalidInput
+from traces.schema import BATCH_ROWS, SCHEMA, TraceMeta, ints
+
+
+class Trace(Protocol):
+    """Timestamped requests. `batches` gives canonical batches sorted by (arrival_ns, seq), from the start at
+    each call.
+    """
+
+    @property
+    def meta(self) -> TraceMeta: ...
+    @property
+    def rows_hint(self) -> int | None:
+        """Rows, where known without reading."""
+
+    @property
+    def bounded(self) -> bool:
+        """False for a synthesis without an end: cut it with `limit` before reading to the end."""
+
+    @property
+    def rate_hint_per_s(self) -> float | None:
+        """Mean rate, where known without reading."""
+
+    def batches(self) -> Iterator[pa.RecordBatch]: ...
+    def identity(self) -> str:
+        """A text that is equal only for equal rows. May read the source once to hash it."""
+
+
+@dataclass(frozen=True)
+class StreamTrace:
+    """A Trace out of two functions."""
+
+    meta: TraceMeta
+    make: Callable[[], Iterator[pa.RecordBatch]]
+    origin: Callable[[], str]
+    rows_hint: int | None = None
+    bounded: bool = True
+    rate_hint_per_s: float | None = None
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        return self.make()
+
+    def identity(self) -> str:
+        return self.origin()
+
+
+def limit(trace: Trace, until_ns: int) -> StreamTrace:
+    """`trace` before `until_ns` (excluded)."""
+
+    def make() -> Iterator[pa.RecordBatch]:
+        for batch in trace.batches():
+            if not batch.num_rows:
+                continue
+            arrival = ints(batch, "arrival_ns")
+            if arrival[-1] < until_ns:
+                yield batch
+                continue
+            keep = int(np.searchsorted(arrival, until_ns, side="left"))
+            if keep:
+                yield batch.slice(0, keep)
+            return
+
+    rate = trace.rate_hint_per_s
+    hint = round(rate * until_ns / 1e9) if rate and trace.rows_hint is None else trace.rows_hint
+    return StreamTrace(
+        meta=dataclasses.replace(trace.meta, rows=None, span_ns=None),
+        make=make,
+        origin=lambda: f"{trace.identity()}|until {until_ns}",
+        rows_hint=hint,
+        rate_hint_per_s=rate,
+    )
+
+
+def rebatched(batches: Iterable[pa.RecordBatch], rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of exactly `rows`, but for the last. Holds at most one batch more."""
+    held: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        start = 0
+        while start < batch.num_rows:
+            piece = batch.slice(start, rows - count)
+            held.append(piece)
+            count += piece.num_rows
+            start += piece.num_rows
+            if count == rows:
+                yield joined(held)
+                held, count = [], 0
+    if held:
+        yield joined(held)
+
+
+def joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """One batch of several, their dictionaries unified."""
+    if len(batches) == 1:
+        return batches[0]
+    # concat_arrays unifies dictionaries, but refuses to outgrow int8 indices silently, which is wanted here.
+    arrays = [pa.concat_arrays([batch.column(i) for batch in batches]) for i in range(len(SCHEMA))]
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Size of a trace, by one pass over its arrivals."""
+
+    rows: int
+    first_ns: int
+    last_ns: int
+    last_seq: int
+
+    @property
+    def span_ns(self) -> int:
+        return self.last_ns - self.first_ns
+
+    @property
+    def mean_gap_ns(self) -> int:
+        return max(1, self.span_ns // (self.rows - 1)) if self.rows > 1 else 1_000_000_000
+
+
+def extent(trace: Trace) -> Extent:
+    """Reads the trace once. Raises InvalidInput for one without rows or without an end."""
+    if not trace.bounded:
+        raise InvalidInput(
+            f"{trace.meta.name}: a synthesis without an end; expected a length; add ,for=10s or ,rows=N"
+        )
+    rows, first, last, seq = 0, 0, 0, 0
+    for batch in trace.batches():
+        if not batch.num_rows:
+            continue
+        arrival = ints(batch, "arrival_ns")
+        if not rows:
+            first = int(arrival[0])
+        rows, last = rows + batch.num_rows, int(arrival[-1])
+        seq = max(seq, int(ints(batch, "seq").max()))
+    if not rows:
+        raise InvalidInput(
+            f"{trace.meta.name}: no rows; expected at least one request; widen the window or check the file"
+        )
+    return Extent(rows, first, last, seq)
