@@ -1,5 +1,4 @@
-"""Trace + transforms -> one canonical Parquet file by content hash, ready for a paced replay; and what agents
-read of it.
+"""Trace + transforms -> one canonical Parquet file by content hash, ready for a paced replay.
 
 Same inputs give the same bytes; a finished compilation is found again by a digest of its inputs. Memory is
 constant in the length of the trace. Decides nothing about nodes or time: the plan does.
@@ -10,46 +9,38 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from traces.compiled import Compiled, open_compiled, preload_rows, shard_batches
 from traces.contents import Tally
 from traces.errors import InvalidInput
-from traces.formats.parquet import canonical_batches, canonical_meta, canonical_trace, open_parquet
 from traces.formats.reading import file_sha256
 from traces.projection import project
-from traces.schema import BATCH_ROWS, SCHEMA, TraceMeta, batch_of, ints, present
+from traces.schema import BATCH_ROWS, SCHEMA, TraceMeta
 from traces.stream import Trace, extent, limit, rebatched
 from traces.transforms import TransformSpec, apply, transform_of
-from traces.transforms.shard import part_of
+
+__all__ = [
+    "Compiled",
+    "compile_workload",
+    "compose",
+    "open_compiled",
+    "preload_rows",
+    "save_trace",
+    "shard_batches",
+    "write_trace",
+]
 
 COMPILER_VERSION = "1"
 COARSEST_NS = 1_000_000
 """Recorded stamps coarser than this say nothing about pacing: a choice must be made, and be seen to be
 made.
 """
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """A compiled trace. `rate_per_s` is rows over the asked duration; `facts` is for reading, `notes` are for
-    a person.
-    """
-
-    path: Path
-    sha256: str
-    rows: int
-    bytes: int
-    span_ns: int  # last arrival - first arrival
-    rate_per_s: float
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
 
 
 def compile_workload(
@@ -174,24 +165,36 @@ def mean_rate_per_s(trace: Trace) -> float:
 
 
 def write_trace(trace: Trace, out_dir: Path, *, duration_ns: int | None = None) -> Compiled:
-    """Writes canonical Parquet as <out_dir>/<sha256>.parquet: synced, then renamed. `duration_ns` only sets
-    the rate.
+    """Writes <out_dir>/<sha256>.parquet. `duration_ns` only sets the rate that is told; without it the span
+    does.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=out_dir, suffix=".parquet.part")
+    return _publish(trace, out_dir, None, duration_ns)
+
+
+def save_trace(trace: Trace, path: Path) -> Compiled:
+    """Writes `trace` as a canonical file at `path`, replacing what is there."""
+    if not path.parent.is_dir():
+        raise InvalidInput(f"{path}: no folder {path.parent}; expected one that exists; make it first")
+    return _publish(trace, path.parent, path, None)
+
+
+def _publish(trace: Trace, folder: Path, path: Path | None, duration_ns: int | None) -> Compiled:
+    """Written beside its place, synced, then renamed: a reader sees the whole file or none."""
+    handle, name = tempfile.mkstemp(dir=folder, suffix=".parquet.part")
     os.close(handle)
     part = Path(name)
     try:
         meta, tally = _write(trace, part)
         sha256 = file_sha256(part)
-        path = out_dir / f"{sha256}.parquet"
+        path = path or folder / f"{sha256}.parquet"
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.chmod(0o644)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-    _sync_folder(out_dir)
+    _sync_folder(folder)
     seconds = (duration_ns if duration_ns is not None else max(1, tally.span_ns)) / 1e9
     return Compiled(
         path=path,
@@ -265,84 +268,3 @@ def _remember(out_dir: Path, digest: str, made: Compiled) -> None:
     part = index.with_suffix(".part")
     part.write_text(json.dumps({**dataclasses.asdict(made), "path": made.path.name}))
     part.replace(index)
-
-
-def open_compiled(path: Path) -> Trace:
-    """A compiled trace again. Raises InvalidInput for a file that is cut short or none of offspec's."""
-    if not path.is_file():
-        raise InvalidInput(f"{path}: no such file; expected a compiled trace; fetch or compile it again")
-    with open_parquet(path) as file:
-        meta = canonical_meta(path, file)
-        rows = file.metadata.num_rows
-    if meta is None:
-        raise InvalidInput(f"{path}: not a compiled trace; expected one written by offspec; import it first")
-    if meta.rows != rows:
-        raise InvalidInput(
-            f"{path}: {rows} rows, its metadata says {meta.rows}; expected the same; compile it again"
-        )
-    return canonical_trace(path, meta, rows)
-
-
-def _check_shard(path: Path, shard: int, shards: int) -> None:
-    if not 0 <= shard < shards:
-        raise InvalidInput(f"{path}: shard {shard} of {shards}; expected 0 to {shards - 1}")
-
-
-def shard_batches(path: Path, shard: int = 0, shards: int = 1) -> pa.RecordBatchReader:
-    """One agent's requests of a compiled trace, as an Arrow stream in constant memory. All shards together
-    are the trace.
-    """
-    _check_shard(path, shard, shards)
-    open_compiled(path)
-
-    def parts() -> Iterator[pa.RecordBatch]:
-        for batch in canonical_batches(path):
-            part = part_of(batch, shard, shards)
-            if part.num_rows:
-                yield part
-
-    return pa.RecordBatchReader.from_batches(SCHEMA, parts())
-
-
-def preload_rows(path: Path, shard: int = 0, shards: int = 1) -> pa.Table:
-    """`set` requests that store each distinct key of a shard once, at the largest size that the trace knows
-    of it.
-
-    A key whose size nobody knows is left out: its gets miss, as they did in the source. Memory is that of the
-    distinct keys. Raises InvalidInput for a trace that is not of key-value requests.
-    """
-    _check_shard(path, shard, shards)
-    trace = open_compiled(path)
-    if trace.meta.kinds != ("kv",):
-        raise InvalidInput(
-            f"{path}: a trace of kind {', '.join(trace.meta.kinds) or 'unknown'} has nothing to preload; "
-            "expected kv; set preload "
-            "to false"
-        )
-    keys, sizes, lengths = (np.empty(0, dtype=kind) for kind in (np.uint64, np.int64, np.uint32))
-    for whole in trace.batches():
-        batch = part_of(whole, shard, shards)
-        size = np.maximum(ints(batch, "req_bytes", -1), ints(batch, "resp_bytes", -1))
-        known = present(batch, "key_id") & (size >= 0)
-        keys = np.concatenate((keys, ints(batch, "key_id")[known]))
-        sizes = np.concatenate((sizes, size[known]))
-        lengths = np.concatenate((lengths, ints(batch, "key_bytes", 16)[known]))
-        order = np.lexsort((sizes, keys))
-        last = np.append(keys[order][1:] != keys[order][:-1], np.ones(min(1, len(order)), dtype=np.bool_))
-        keys, sizes, lengths = (column[order][last] for column in (keys, sizes, lengths))
-    batches = [
-        batch_of(
-            {
-                "arrival_ns": np.zeros(len(keys[at : at + BATCH_ROWS]), dtype=np.int64),
-                "seq": np.arange(at, at + len(keys[at : at + BATCH_ROWS]), dtype=np.uint64),
-                "kind": "kv",
-                "op": "set",
-                "key_id": keys[at : at + BATCH_ROWS],
-                "key_bytes": lengths[at : at + BATCH_ROWS],
-                "req_bytes": sizes[at : at + BATCH_ROWS],
-            },
-            len(keys[at : at + BATCH_ROWS]),
-        )
-        for at in range(0, len(keys), BATCH_ROWS)
-    ]
-    return pa.Table.from_batches(batches, schema=SCHEMA)

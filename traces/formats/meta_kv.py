@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 
 from traces.errors import InvalidInput
 from traces.formats.columns import key_ids
-from traces.formats.reading import Chunk, check_options, csv_batches, csv_header, file_trace, required
+from traces.formats.delimited import csv_batches, csv_header, required
+from traces.formats.reading import Chunk, check_options, file_trace
 from traces.schema import BATCH_ROWS, NAME, OPS, TraceMeta, masked
 from traces.stream import Trace
 
