@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,7 @@ from traces.contents import Tally
 from traces.errors import InvalidInput
 from traces.formats.reading import file_sha256
 from traces.projection import project
-from traces.schema import BATCH_ROWS, SCHEMA, TraceMeta
+from traces.schema import BATCH_ROWS, SCHEMA, TraceMeta, ints
 from traces.stream import Trace, extent, limit, rebatched
 from traces.transforms import TransformSpec, apply, transform_of
 
@@ -54,25 +55,31 @@ def compile_workload(
     seed: int = 0,
     projection: Mapping[str, object] | None = None,
     spread: str | None = None,
+    rate_over: Literal["trace", "replayed"] = "trace",
 ) -> Compiled:
     """The first `duration_ns` of `trace` as requests of `driver`.
 
-    Order: transforms in the source's time (window, spread), the asked rate as a speedup, transforms of pace
+    Order: transforms in the source's time (spread, window), the asked rate as a speedup, transforms of pace
     (speedup, loop), a loop and a cut to the duration, the projection, then all that bend the load
-    (rate_scale, burst, op_mix, ...). `rate_per_s` is what the whole trace's mean becomes: an uneven trace may
-    offer another rate within the duration. Raises InvalidInput for a trace or transform that cannot be used.
+    (rate_scale, burst, op_mix, ...).
+
+    `rate_per_s` is what the mean over the whole trace becomes, so that the speedup does not depend on the
+    duration; an uneven trace then offers another rate within the duration, and a note says so. With
+    `rate_over="replayed"` the speedup is such that the part which is replayed has the rate.
+
+    Raises InvalidInput for a trace or transform that cannot be used.
     """
     if duration_ns <= 0:
         raise InvalidInput(f"{trace.meta.name}: a duration of {duration_ns} ns; expected above 0")
     out_dir.mkdir(parents=True, exist_ok=True)
     specs = list(transforms)
-    wanted = _digest(trace, specs, driver, rate_per_s, duration_ns, seed, projection or {}, spread)
+    wanted = _digest(trace, specs, driver, rate_per_s, duration_ns, seed, projection or {}, spread, rate_over)
     found = _remembered(out_dir, wanted)
     if found is not None:
         return found
     composed, notes = compose(
         trace, specs, driver=driver, rate_per_s=rate_per_s, duration_ns=duration_ns, seed=seed,
-        projection=projection or {}, spread=spread,
+        projection=projection or {}, spread=spread, rate_over=rate_over,
     )  # fmt: skip
     made = write_trace(composed, out_dir, duration_ns=duration_ns)
     made = dataclasses.replace(made, notes=notes)
@@ -90,6 +97,7 @@ def compose(
     seed: int,
     projection: Mapping[str, object],
     spread: str | None,
+    rate_over: Literal["trace", "replayed"],
 ) -> tuple[Trace, tuple[str, ...]]:
     """The trace that will be replayed, still unread, and notes on how it came about."""
     notes: list[str] = []
@@ -103,7 +111,7 @@ def compose(
             if trace.meta.arrival_model == "none" and rate_per_s is not None
             else {}
         )
-        source.append(TransformSpec("spread", spread, options))
+        source.insert(0, TransformSpec("spread", spread, options))
     elif not any(spec.name == "spread" for spec in source):
         refuse_coarse(trace.meta)
     name = trace.meta.name
@@ -111,23 +119,25 @@ def compose(
     if rate_per_s is not None:
         mean = mean_rate_per_s(trace)
         factor = rate_per_s / mean
-        notes.append(f"{name}: mean rate {mean:.6g}/s, speedup {factor:.6g} makes it {rate_per_s:.6g}/s")
+        if rate_over == "replayed":
+            factor = _replayed_factor(trace, rate_per_s, duration_ns) or factor
+        notes.append(f"{name}: mean rate {mean:.6g}/s, speedup {factor:.6g} makes it {mean * factor:.6g}/s")
         trace = apply(trace, [TransformSpec("speedup", factor)], seed)
     trace = apply(trace, by_stage["pace"], seed)
     trace = apply(trace, [TransformSpec("loop", f"{duration_ns}ns")], seed)
     rounds = trace.meta.transforms[-1].get("rounds", 1)
     if rounds > 1:
         notes.append(
-            f"{name}: shorter than {duration_ns / 1e9:g} s, so it repeats {rounds} times; its keys "
-            "repeat with it"
+            f"{name}: shorter than {duration_ns / 1e9:g} s, so it repeats {rounds} times; its keys repeat "
+            "with it"
         )
     if rate_per_s is not None and trace.meta.arrival_model != "generated":
         offered = extent(trace).rows * 1e9 / duration_ns
         if abs(offered / rate_per_s - 1) > 0.1:
             notes.append(
                 f"{name}: the {duration_ns / 1e9:g} s replayed offer {offered:.6g}/s, not "
-                f"{rate_per_s:.6g}/s: its load is "
-                "uneven over its span; a window of it, or a longer run, comes nearer"
+                f"{rate_per_s:.6g}/s: its load is uneven over its span; a window of it, or a longer run, "
+                "comes nearer"
             )
     trace = project(trace, driver, **projection)
     trace = apply(trace, by_stage["bend"], seed)
@@ -145,8 +155,7 @@ def refuse_coarse(meta: TraceMeta) -> None:
         return
     raise InvalidInput(
         f"{meta.name}: {what}, too coarse to pace a replay; expected stamps of 1 ms or finer; choose how "
-        "requests lie within "
-        "a stamp with spread: poisson|equidistant|start"
+        "requests lie within a stamp with spread: poisson|equidistant|start"
     )
 
 
@@ -157,11 +166,22 @@ def mean_rate_per_s(trace: Trace) -> float:
     size = extent(trace)
     if size.span_ns <= 0:
         raise InvalidInput(
-            f"{trace.meta.name}: {size.rows} requests at one instant have no rate; expected a span above "
-            "0 to scale; "
-            "leave the rate out"
+            f"{trace.meta.name}: {size.rows} requests at one instant have no rate; expected a span above 0 "
+            "to scale; leave the rate out"
         )
     return size.rows * 1e9 / size.span_ns
+
+
+def _replayed_factor(trace: Trace, rate_per_s: float, duration_ns: int) -> float | None:
+    """The speedup at which as many requests as the rate asks for lie within the duration; None where the
+    trace has no more than that, and will repeat.
+    """
+    wanted, done = round(rate_per_s * duration_ns / 1e9), 0
+    for batch in trace.batches():
+        if done + batch.num_rows > wanted:
+            return int(ints(batch, "arrival_ns")[wanted - done]) / duration_ns or None
+        done += batch.num_rows
+    return None
 
 
 def write_trace(trace: Trace, out_dir: Path, *, duration_ns: int | None = None) -> Compiled:
@@ -216,8 +236,7 @@ def _write(trace: Trace, part: Path) -> tuple[TraceMeta, Tally]:
         if not tally.rows:
             raise InvalidInput(
                 f"{trace.meta.name}: no request is left after the cuts and transforms; expected at least "
-                "one; widen the window "
-                "or the duration"
+                "one; widen the window or the duration"
             )
         meta = dataclasses.replace(
             trace.meta,

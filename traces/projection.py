@@ -38,8 +38,7 @@ def project(trace: Trace, driver: str, **options: object) -> StreamTrace:
         fitting = sorted({k for k, d in _PROJECTIONS if d == driver and k})
         raise InvalidInput(
             f"{trace.meta.name}: a trace of kind {', '.join(kinds) or 'unknown'} cannot drive {driver}; "
-            "expected kind "
-            f"{', '.join(fitting)}; take another trace or driver"
+            f"expected kind {', '.join(fitting)}; take another trace or driver"
         )
     to_kind, note, change = found
     meta = dataclasses.replace(trace.meta, kinds=(to_kind,))

@@ -35,8 +35,7 @@ class AzureLlm:
         if missing:
             raise InvalidInput(
                 f"{path}: line 1: column {', '.join(sorted(missing))} is missing; expected "
-                f"{', '.join(TYPES)}; "
-                "name another --format"
+                f"{', '.join(TYPES)}; name another --format"
             )
         meta = TraceMeta(
             kinds=("llm",),

@@ -65,8 +65,7 @@ def _bad_row(
             if len(row) != len(header):
                 return InvalidInput(
                     f"{path}: line {number}: {len(row)} fields; expected {len(header)} as in the header; "
-                    "the file may be "
-                    "cut short: fetch it again"
+                    "the file may be cut short: fetch it again"
                 )
             for name, value in zip(header, row, strict=True):
                 kind = types.get(name)
@@ -76,9 +75,8 @@ def _bad_row(
                     pa.array([value]).cast(kind)
                 except pa.ArrowInvalid:
                     return InvalidInput(
-                        f"{path}: line {number}: column {name}: {value!r} is not {_said(kind)}; correct "
-                        "it or name another "
-                        "column or --format"
+                        f"{path}: line {number}: column {name}: {value!r} is not {_said(kind)}; correct it "
+                        "or name another column or --format"
                     )
     return InvalidInput(f"{path}: {one_line(error)}; expected comma separated rows; name another --format")
 

@@ -124,9 +124,8 @@ def _canonical(
             if len(back):
                 raise InvalidInput(
                     f"{path}: request {done + int(back[0])} (from 0) is earlier than the one before it; "
-                    "expected them "
-                    "sorted by time; give the option sort=true to sort in memory, or check the file for "
-                    "damage"
+                    "expected them sorted by time; give the option sort=true to sort in memory, or check "
+                    "the file for damage"
                 )
             last = int(arrival[-1])
         seq = np.arange(done, done + rows, dtype=np.uint64)
@@ -134,9 +133,8 @@ def _canonical(
             batch = batch_of({**chunk, "arrival_ns": arrival, "seq": seq}, rows)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise InvalidInput(
-                f"{path}: requests {done} to {done + rows - 1}: {one_line(error)}; expected values that "
-                "fit the "
-                "canonical types; check the columns' units"
+                f"{path}: requests {done} to {done + rows - 1}: {one_line(error)}; expected values that fit "
+                "the canonical types; check the columns' units"
             ) from error
         done += rows
         yield from rebatched([batch], BATCH_ROWS)
@@ -165,8 +163,8 @@ def records(path: Path, dtype: np.dtype[np.void], what: str) -> Iterator[tuple[i
                     cut = at + len(data) // size * size
                     raise InvalidInput(
                         f"{path}: byte {cut}: the file ends {len(data) % size} bytes into a record; "
-                        f"expected {what} records "
-                        f"of {size} bytes; fetch the file again or name another --format"
+                        f"expected {what} records of {size} bytes; fetch the file again or name another "
+                        "--format"
                     )
                 yield at, np.frombuffer(data, dtype=dtype)
                 at += len(data)
@@ -183,8 +181,7 @@ def record_rows(path: Path, size: int, what: str) -> int | None:
     rows, rest = divmod(path.stat().st_size, size)
     if rest:
         raise InvalidInput(
-            f"{path}: byte {rows * size}: the file ends {rest} bytes into a record; expected {what} "
-            f"records of {size} "
-            "bytes; fetch the file again or name another --format"
+            f"{path}: byte {rows * size}: the file ends {rest} bytes into a record; expected {what} records "
+            f"of {size} bytes; fetch the file again or name another --format"
         )
     return rows
