@@ -1,5 +1,4 @@
-"""Trace + transforms -> one canonical Parquet file by content hash, ready for a paced replay; and what agents
-read of it.
+"""Trace + transforms -> one canonical Parquet file by content hash, ready for a paced replay.
 
 Same inputs give the same bytes; a finished compilation is found again by a digest of its inputs. Memory is
 constant in the length of the trace. Decides nothing about nodes or time: the plan does.
@@ -10,46 +9,39 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from traces.compiled import Compiled, open_compiled, preload_rows, shard_batches
 from traces.contents import Tally
 from traces.errors import InvalidInput
-from traces.formats.parquet import canonical_batches, canonical_meta, canonical_trace, open_parquet
 from traces.formats.reading import file_sha256
 from traces.projection import project
-from traces.schema import BATCH_ROWS, SCHEMA, TraceMeta, batch_of, ints, present
+from traces.schema import BATCH_ROWS, SCHEMA, TraceMeta, ints
 from traces.stream import Trace, extent, limit, rebatched
 from traces.transforms import TransformSpec, apply, transform_of
-from traces.transforms.shard import part_of
+
+__all__ = [
+    "Compiled",
+    "compile_workload",
+    "compose",
+    "open_compiled",
+    "preload_rows",
+    "save_trace",
+    "shard_batches",
+    "write_trace",
+]
 
 COMPILER_VERSION = "1"
 COARSEST_NS = 1_000_000
 """Recorded stamps coarser than this say nothing about pacing: a choice must be made, and be seen to be
 made.
 """
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """A compiled trace. `rate_per_s` is rows over the asked duration; `facts` is for reading, `notes` are for
-    a person.
-    """
-
-    path: Path
-    sha256: str
-    rows: int
-    bytes: int
-    span_ns: int  # last arrival - first arrival
-    rate_per_s: float
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
 
 
 def compile_workload(
@@ -63,25 +55,31 @@ def compile_workload(
     seed: int = 0,
     projection: Mapping[str, object] | None = None,
     spread: str | None = None,
+    rate_over: Literal["trace", "replayed"] = "trace",
 ) -> Compiled:
     """The first `duration_ns` of `trace` as requests of `driver`.
 
-    Order: transforms in the source's time (window, spread), the asked rate as a speedup, transforms of pace
+    Order: transforms in the source's time (spread, window), the asked rate as a speedup, transforms of pace
     (speedup, loop), a loop and a cut to the duration, the projection, then all that bend the load
-    (rate_scale, burst, op_mix, ...). `rate_per_s` is what the whole trace's mean becomes: an uneven trace may
-    offer another rate within the duration. Raises InvalidInput for a trace or transform that cannot be used.
+    (rate_scale, burst, op_mix, ...).
+
+    `rate_per_s` is what the mean over the whole trace becomes, so that the speedup does not depend on the
+    duration; an uneven trace then offers another rate within the duration, and a note says so. With
+    `rate_over="replayed"` the speedup is such that the part which is replayed has the rate.
+
+    Raises InvalidInput for a trace or transform that cannot be used.
     """
     if duration_ns <= 0:
         raise InvalidInput(f"{trace.meta.name}: a duration of {duration_ns} ns; expected above 0")
     out_dir.mkdir(parents=True, exist_ok=True)
     specs = list(transforms)
-    wanted = _digest(trace, specs, driver, rate_per_s, duration_ns, seed, projection or {}, spread)
+    wanted = _digest(trace, specs, driver, rate_per_s, duration_ns, seed, projection or {}, spread, rate_over)
     found = _remembered(out_dir, wanted)
     if found is not None:
         return found
     composed, notes = compose(
         trace, specs, driver=driver, rate_per_s=rate_per_s, duration_ns=duration_ns, seed=seed,
-        projection=projection or {}, spread=spread,
+        projection=projection or {}, spread=spread, rate_over=rate_over,
     )  # fmt: skip
     made = write_trace(composed, out_dir, duration_ns=duration_ns)
     made = dataclasses.replace(made, notes=notes)
@@ -99,6 +97,7 @@ def compose(
     seed: int,
     projection: Mapping[str, object],
     spread: str | None,
+    rate_over: Literal["trace", "replayed"],
 ) -> tuple[Trace, tuple[str, ...]]:
     """The trace that will be replayed, still unread, and notes on how it came about."""
     notes: list[str] = []
@@ -112,7 +111,7 @@ def compose(
             if trace.meta.arrival_model == "none" and rate_per_s is not None
             else {}
         )
-        source.append(TransformSpec("spread", spread, options))
+        source.insert(0, TransformSpec("spread", spread, options))
     elif not any(spec.name == "spread" for spec in source):
         refuse_coarse(trace.meta)
     name = trace.meta.name
@@ -120,23 +119,25 @@ def compose(
     if rate_per_s is not None:
         mean = mean_rate_per_s(trace)
         factor = rate_per_s / mean
-        notes.append(f"{name}: mean rate {mean:.6g}/s, speedup {factor:.6g} makes it {rate_per_s:.6g}/s")
+        if rate_over == "replayed":
+            factor = _replayed_factor(trace, rate_per_s, duration_ns) or factor
+        notes.append(f"{name}: mean rate {mean:.6g}/s, speedup {factor:.6g} makes it {mean * factor:.6g}/s")
         trace = apply(trace, [TransformSpec("speedup", factor)], seed)
     trace = apply(trace, by_stage["pace"], seed)
     trace = apply(trace, [TransformSpec("loop", f"{duration_ns}ns")], seed)
     rounds = trace.meta.transforms[-1].get("rounds", 1)
     if rounds > 1:
         notes.append(
-            f"{name}: shorter than {duration_ns / 1e9:g} s, so it repeats {rounds} times; its keys "
-            "repeat with it"
+            f"{name}: shorter than {duration_ns / 1e9:g} s, so it repeats {rounds} times; its keys repeat "
+            "with it"
         )
     if rate_per_s is not None and trace.meta.arrival_model != "generated":
         offered = extent(trace).rows * 1e9 / duration_ns
         if abs(offered / rate_per_s - 1) > 0.1:
             notes.append(
                 f"{name}: the {duration_ns / 1e9:g} s replayed offer {offered:.6g}/s, not "
-                f"{rate_per_s:.6g}/s: its load is "
-                "uneven over its span; a window of it, or a longer run, comes nearer"
+                f"{rate_per_s:.6g}/s: its load is uneven over its span; a window of it, or a longer run, "
+                "comes nearer"
             )
     trace = project(trace, driver, **projection)
     trace = apply(trace, by_stage["bend"], seed)
@@ -154,8 +155,7 @@ def refuse_coarse(meta: TraceMeta) -> None:
         return
     raise InvalidInput(
         f"{meta.name}: {what}, too coarse to pace a replay; expected stamps of 1 ms or finer; choose how "
-        "requests lie within "
-        "a stamp with spread: poisson|equidistant|start"
+        "requests lie within a stamp with spread: poisson|equidistant|start"
     )
 
 
@@ -166,32 +166,55 @@ def mean_rate_per_s(trace: Trace) -> float:
     size = extent(trace)
     if size.span_ns <= 0:
         raise InvalidInput(
-            f"{trace.meta.name}: {size.rows} requests at one instant have no rate; expected a span above "
-            "0 to scale; "
-            "leave the rate out"
+            f"{trace.meta.name}: {size.rows} requests at one instant have no rate; expected a span above 0 "
+            "to scale; leave the rate out"
         )
     return size.rows * 1e9 / size.span_ns
 
 
+def _replayed_factor(trace: Trace, rate_per_s: float, duration_ns: int) -> float | None:
+    """The speedup at which as many requests as the rate asks for lie within the duration; None where the
+    trace has no more than that, and will repeat.
+    """
+    wanted, done = round(rate_per_s * duration_ns / 1e9), 0
+    for batch in trace.batches():
+        if done + batch.num_rows > wanted:
+            return int(ints(batch, "arrival_ns")[wanted - done]) / duration_ns or None
+        done += batch.num_rows
+    return None
+
+
 def write_trace(trace: Trace, out_dir: Path, *, duration_ns: int | None = None) -> Compiled:
-    """Writes canonical Parquet as <out_dir>/<sha256>.parquet: synced, then renamed. `duration_ns` only sets
-    the rate.
+    """Writes <out_dir>/<sha256>.parquet. `duration_ns` only sets the rate that is told; without it the span
+    does.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=out_dir, suffix=".parquet.part")
+    return _publish(trace, out_dir, None, duration_ns)
+
+
+def save_trace(trace: Trace, path: Path) -> Compiled:
+    """Writes `trace` as a canonical file at `path`, replacing what is there."""
+    if not path.parent.is_dir():
+        raise InvalidInput(f"{path}: no folder {path.parent}; expected one that exists; make it first")
+    return _publish(trace, path.parent, path, None)
+
+
+def _publish(trace: Trace, folder: Path, path: Path | None, duration_ns: int | None) -> Compiled:
+    """Written beside its place, synced, then renamed: a reader sees the whole file or none."""
+    handle, name = tempfile.mkstemp(dir=folder, suffix=".parquet.part")
     os.close(handle)
     part = Path(name)
     try:
         meta, tally = _write(trace, part)
         sha256 = file_sha256(part)
-        path = out_dir / f"{sha256}.parquet"
+        path = path or folder / f"{sha256}.parquet"
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.chmod(0o644)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-    _sync_folder(out_dir)
+    _sync_folder(folder)
     seconds = (duration_ns if duration_ns is not None else max(1, tally.span_ns)) / 1e9
     return Compiled(
         path=path,
@@ -213,8 +236,7 @@ def _write(trace: Trace, part: Path) -> tuple[TraceMeta, Tally]:
         if not tally.rows:
             raise InvalidInput(
                 f"{trace.meta.name}: no request is left after the cuts and transforms; expected at least "
-                "one; widen the window "
-                "or the duration"
+                "one; widen the window or the duration"
             )
         meta = dataclasses.replace(
             trace.meta,
@@ -265,84 +287,3 @@ def _remember(out_dir: Path, digest: str, made: Compiled) -> None:
     part = index.with_suffix(".part")
     part.write_text(json.dumps({**dataclasses.asdict(made), "path": made.path.name}))
     part.replace(index)
-
-
-def open_compiled(path: Path) -> Trace:
-    """A compiled trace again. Raises InvalidInput for a file that is cut short or none of offspec's."""
-    if not path.is_file():
-        raise InvalidInput(f"{path}: no such file; expected a compiled trace; fetch or compile it again")
-    with open_parquet(path) as file:
-        meta = canonical_meta(path, file)
-        rows = file.metadata.num_rows
-    if meta is None:
-        raise InvalidInput(f"{path}: not a compiled trace; expected one written by offspec; import it first")
-    if meta.rows != rows:
-        raise InvalidInput(
-            f"{path}: {rows} rows, its metadata says {meta.rows}; expected the same; compile it again"
-        )
-    return canonical_trace(path, meta, rows)
-
-
-def _check_shard(path: Path, shard: int, shards: int) -> None:
-    if not 0 <= shard < shards:
-        raise InvalidInput(f"{path}: shard {shard} of {shards}; expected 0 to {shards - 1}")
-
-
-def shard_batches(path: Path, shard: int = 0, shards: int = 1) -> pa.RecordBatchReader:
-    """One agent's requests of a compiled trace, as an Arrow stream in constant memory. All shards together
-    are the trace.
-    """
-    _check_shard(path, shard, shards)
-    open_compiled(path)
-
-    def parts() -> Iterator[pa.RecordBatch]:
-        for batch in canonical_batches(path):
-            part = part_of(batch, shard, shards)
-            if part.num_rows:
-                yield part
-
-    return pa.RecordBatchReader.from_batches(SCHEMA, parts())
-
-
-def preload_rows(path: Path, shard: int = 0, shards: int = 1) -> pa.Table:
-    """`set` requests that store each distinct key of a shard once, at the largest size that the trace knows
-    of it.
-
-    A key whose size nobody knows is left out: its gets miss, as they did in the source. Memory is that of the
-    distinct keys. Raises InvalidInput for a trace that is not of key-value requests.
-    """
-    _check_shard(path, shard, shards)
-    trace = open_compiled(path)
-    if trace.meta.kinds != ("kv",):
-        raise InvalidInput(
-            f"{path}: a trace of kind {', '.join(trace.meta.kinds) or 'unknown'} has nothing to preload; "
-            "expected kv; set preload "
-            "to false"
-        )
-    keys, sizes, lengths = (np.empty(0, dtype=kind) for kind in (np.uint64, np.int64, np.uint32))
-    for whole in trace.batches():
-        batch = part_of(whole, shard, shards)
-        size = np.maximum(ints(batch, "req_bytes", -1), ints(batch, "resp_bytes", -1))
-        known = present(batch, "key_id") & (size >= 0)
-        keys = np.concatenate((keys, ints(batch, "key_id")[known]))
-        sizes = np.concatenate((sizes, size[known]))
-        lengths = np.concatenate((lengths, ints(batch, "key_bytes", 16)[known]))
-        order = np.lexsort((sizes, keys))
-        last = np.append(keys[order][1:] != keys[order][:-1], np.ones(min(1, len(order)), dtype=np.bool_))
-        keys, sizes, lengths = (column[order][last] for column in (keys, sizes, lengths))
-    batches = [
-        batch_of(
-            {
-                "arrival_ns": np.zeros(len(keys[at : at + BATCH_ROWS]), dtype=np.int64),
-                "seq": np.arange(at, at + len(keys[at : at + BATCH_ROWS]), dtype=np.uint64),
-                "kind": "kv",
-                "op": "set",
-                "key_id": keys[at : at + BATCH_ROWS],
-                "key_bytes": lengths[at : at + BATCH_ROWS],
-                "req_bytes": sizes[at : at + BATCH_ROWS],
-            },
-            len(keys[at : at + BATCH_ROWS]),
-        )
-        for at in range(0, len(keys), BATCH_ROWS)
-    ]
-    return pa.Table.from_batches(batches, schema=SCHEMA)

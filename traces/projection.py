@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from traces.errors import InvalidInput
 from traces.quantities import parse_size
-from traces.schema import NAME, TraceMeta, ints, masked, present, with_columns
+from traces.schema import NAME, ints, masked, present, with_columns
 from traces.stream import StreamTrace, Trace
 from traces.synthesis import key_targets
 
@@ -38,8 +38,7 @@ def project(trace: Trace, driver: str, **options: object) -> StreamTrace:
         fitting = sorted({k for k, d in _PROJECTIONS if d == driver and k})
         raise InvalidInput(
             f"{trace.meta.name}: a trace of kind {', '.join(kinds) or 'unknown'} cannot drive {driver}; "
-            "expected kind "
-            f"{', '.join(fitting)}; take another trace or driver"
+            f"expected kind {', '.join(fitting)}; take another trace or driver"
         )
     to_kind, note, change = found
     meta = dataclasses.replace(trace.meta, kinds=(to_kind,))
@@ -179,10 +178,3 @@ _PROJECTIONS: Mapping[tuple[str, str], tuple[str, str, Project]] = {
     ("flow", "tcp"): ("flow", "", _same),
     ("", "tcp"): ("flow", "requests stand as sends of their size, else {default_bytes} bytes", _as_tcp),
 }
-
-
-def projected_kind(meta: TraceMeta, driver: str) -> str | None:
-    """The kind that a trace's requests have for a driver; None where they do not go together."""
-    kind = meta.kinds[0] if len(meta.kinds) == 1 else ""
-    found = _PROJECTIONS.get((kind, driver)) or _PROJECTIONS.get(("", driver))
-    return found[0] if found else None

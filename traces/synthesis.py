@@ -148,8 +148,8 @@ def _size_law(text: str, where: str) -> SizeLaw:
         if size <= MAX_SIZE_BYTES:
             return SizeLaw("constant", size)
     raise InvalidInput(
-        f"{where}: {text!r}; expected 64, uniform:LOW:HIGH, lognormal:MEAN:SIGMA or pareto:LEAST:SHAPE, "
-        "of at most 512MiB"
+        f"{where}: {text!r}; expected 64, uniform:LOW:HIGH, lognormal:MEAN:SIGMA or pareto:LEAST:SHAPE, of "
+        "at most 512MiB"
     )
 
 

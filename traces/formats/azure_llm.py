@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from traces.errors import InvalidInput
-from traces.formats.reading import Chunk, check_options, csv_batches, csv_header, file_trace, required
+from traces.formats.delimited import csv_batches, csv_header, required
+from traces.formats.reading import Chunk, check_options, file_trace
 from traces.schema import TraceMeta
 from traces.stream import Trace
 
@@ -34,8 +35,7 @@ class AzureLlm:
         if missing:
             raise InvalidInput(
                 f"{path}: line 1: column {', '.join(sorted(missing))} is missing; expected "
-                f"{', '.join(TYPES)}; "
-                "name another --format"
+                f"{', '.join(TYPES)}; name another --format"
             )
         meta = TraceMeta(
             kinds=("llm",),

@@ -107,8 +107,7 @@ def resolve(header: Sequence[str], options: Mapping[str, str], where: str) -> li
     if "arrival_ns" not in maps:
         raise InvalidInput(
             f"{where}: no column says when requests arrive; expected arrival_ns or arrival_s among "
-            f"{', '.join(header)}; "
-            "name one with the option arrival=COLUMN:UNIT (s, ms, us, ns or iso)"
+            f"{', '.join(header)}; name one with the option arrival=COLUMN:UNIT (s, ms, us, ns or iso)"
         )
     kind = maps.get("kind") or ColumnMap("kind", "", word=_guess_kind(maps))
     if kind.word and kind.word not in KINDS:
@@ -190,8 +189,8 @@ def chunk_of(batch: pa.RecordBatch, maps: Sequence[ColumnMap], path: str, done: 
             if converted.null_count:
                 row = done + int(np.flatnonzero(converted.is_null().to_numpy(zero_copy_only=False))[0])
                 raise InvalidInput(
-                    f"{path}: row {row} (from 0): column {column.column} is empty; expected a value in "
-                    "each row; correct the file"
+                    f"{path}: row {row} (from 0): column {column.column} is empty; expected a value in each "
+                    "row; correct the file"
                 )
             chunk[column.canonical] = converted.to_numpy() if column.canonical == "arrival_ns" else converted
         else:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from traces.errors import InvalidInput
 from traces.formats import columns
-from traces.formats.reading import Chunk, check_options, csv_batches, csv_header, file_trace
+from traces.formats.delimited import csv_batches, csv_header
+from traces.formats.reading import Chunk, check_options, file_trace
 from traces.schema import TraceMeta
 from traces.stream import Trace
 

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 
 from traces.errors import InvalidInput
 from traces.formats.columns import key_ids
-from traces.formats.reading import Chunk, check_options, csv_batches, csv_header, file_trace, required
+from traces.formats.delimited import csv_batches, csv_header, required
+from traces.formats.reading import Chunk, check_options, file_trace
 from traces.schema import BATCH_ROWS, NAME, OPS, TraceMeta, masked
 from traces.stream import Trace
 
@@ -49,8 +50,7 @@ class MetaKv:
         if missing:
             raise InvalidInput(
                 f"{path}: line 1: column {', '.join(sorted(missing))} is missing; expected "
-                f"{', '.join(NEEDED)}; "
-                "name another --format"
+                f"{', '.join(NEEDED)}; name another --format"
             )
         types = {**NEEDED, **{name: kind for name, kind in OPTIONAL.items() if name in header}}
         meta = TraceMeta(
@@ -98,8 +98,7 @@ def _chunk(
             line = lines[np.flatnonzero(ops.indices.to_numpy() == index)[0]]
             raise InvalidInput(
                 f"{path}: line {line}: op {ops.dictionary[index].as_py()!r}; expected one of "
-                f"{', '.join(OPS['kv'])}, "
-                "GET_LEASE or SET_LEASE; correct the file"
+                f"{', '.join(OPS['kv'])}, GET_LEASE or SET_LEASE; correct the file"
             )
     is_read = np.array([name in READS for name in names])[ops.indices.to_numpy()]
     unique = list(dict.fromkeys(names))

@@ -59,8 +59,8 @@ def _read(path: Path) -> Iterator[Chunk]:
         if len(bad):
             raise InvalidInput(
                 f"{path}: byte {at + int(bad[0]) * RECORD.itemsize}: next access "
-                f"{int(rows['next'][bad[0]])} lies before its "
-                "own record; expected a later record or -1; the file is damaged or of another --format"
+                f"{int(rows['next'][bad[0]])} lies before its own record; expected a later record or -1; "
+                "the file is damaged or of another --format"
             )
         yield {
             "arrival_ns": rows["ts_s"].astype(np.int64) * 1_000_000_000,

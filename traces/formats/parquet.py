@@ -37,8 +37,7 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     except (pa.ArrowException, OSError) as error:
         raise InvalidInput(
             f"{path}: no whole Parquet file ({path.stat().st_size if path.exists() else 0} bytes): "
-            f"{one_line(error)}; "
-            "expected one with its footer; it was cut short: fetch or compile it again"
+            f"{one_line(error)}; expected one with its footer; it was cut short: fetch or compile it again"
         ) from error
 
 
@@ -57,14 +56,14 @@ def canonical_meta(path: Path, file: pq.ParquetFile) -> TraceMeta | None:
         ) from error
     if meta.schema_version > SCHEMA_VERSION:
         raise InvalidInput(
-            f"{path}: schema version {meta.schema_version}; expected at most {SCHEMA_VERSION}; use a "
-            "newer offspec"
+            f"{path}: schema version {meta.schema_version}; expected at most {SCHEMA_VERSION}; use a newer "
+            "offspec"
         )
     missing = set(SCHEMA.names) - set(file.schema_arrow.names)
     if missing:
         raise InvalidInput(
-            f"{path}: column {', '.join(sorted(missing))} is missing; expected a canonical trace; "
-            "compile it again"
+            f"{path}: column {', '.join(sorted(missing))} is missing; expected a canonical trace; compile "
+            "it again"
         )
     return meta
 
@@ -96,15 +95,14 @@ def canonical_batches(path: Path) -> Iterator[pa.RecordBatch]:
             except (pa.ArrowException, OSError, KeyError) as error:
                 raise InvalidInput(
                     f"{path}: row group {group}: {one_line(error)}; expected readable canonical columns; "
-                    "the file is damaged: "
-                    "fetch or compile it again"
+                    "the file is damaged: fetch or compile it again"
                 ) from error
             for batch in batches:
                 arrival = ints(batch, "arrival_ns")
                 if len(arrival) and (arrival[0] < last or (np.diff(arrival) < 0).any()):
                     raise InvalidInput(
-                        f"{path}: row group {group}: requests are not sorted by arrival_ns; expected "
-                        "them sorted; compile it again"
+                        f"{path}: row group {group}: requests are not sorted by arrival_ns; expected them "
+                        "sorted; compile it again"
                     )
                 last = int(arrival[-1]) if len(arrival) else last
                 yield batch
@@ -125,8 +123,8 @@ def _foreign(path: Path, file: pq.ParquetFile, options: Mapping[str, str]) -> Tr
                     done += batch.num_rows
             except (pa.ArrowException, OSError) as error:
                 raise InvalidInput(
-                    f"{path}: after row {done}: {one_line(error)}; expected readable Parquet; the file "
-                    "is damaged: fetch it again"
+                    f"{path}: after row {done}: {one_line(error)}; expected readable Parquet; the file is "
+                    "damaged: fetch it again"
                 ) from error
 
     first = next(read(), None)

@@ -6,17 +6,14 @@ canonical, checked stream. Rows must come sorted; `sort=true` sorts them in memo
 them all.
 """
 
-import csv
 import dataclasses
 import hashlib
-import io
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.csv as pacsv
 
 from traces.errors import InvalidInput
 from traces.schema import BATCH_ROWS, SCHEMA, Column, TraceMeta, batch_of, ints
@@ -74,13 +71,15 @@ def file_trace(
     meta = dataclasses.replace(
         meta,
         source_path=path.name,
+        source_sha256=file_sha256(path),
         source_offset_ns=offset,
         cut=meta.cut or "whole file, from its first row",
         importer_version=READER_VERSION,
         import_args=dict(options),
         name=meta.name or stem(path),
     )
-    known = tuple(sorted(options.items()))
+    used = sorted(options.items())
+    said = f"file {meta.source_sha256} as {meta.importer} {READER_VERSION} {used} named {meta.name}"
 
     def make() -> Iterator[pa.RecordBatch]:
         batches = _canonical(path, read, offset, in_order=sort == "false")
@@ -89,9 +88,7 @@ def file_trace(
     return StreamTrace(
         meta=meta,
         make=make,
-        origin=lambda: (
-            f"file {file_sha256(path)} as {meta.importer} {READER_VERSION} {known} named {meta.name}"
-        ),
+        origin=lambda: said,
         rows_hint=rows_hint,
     )
 
@@ -127,9 +124,8 @@ def _canonical(
             if len(back):
                 raise InvalidInput(
                     f"{path}: request {done + int(back[0])} (from 0) is earlier than the one before it; "
-                    "expected them "
-                    "sorted by time; give the option sort=true to sort in memory, or check the file for "
-                    "damage"
+                    "expected them sorted by time; give the option sort=true to sort in memory, or check "
+                    "the file for damage"
                 )
             last = int(arrival[-1])
         seq = np.arange(done, done + rows, dtype=np.uint64)
@@ -137,9 +133,8 @@ def _canonical(
             batch = batch_of({**chunk, "arrival_ns": arrival, "seq": seq}, rows)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise InvalidInput(
-                f"{path}: requests {done} to {done + rows - 1}: {one_line(error)}; expected values that "
-                "fit the "
-                "canonical types; check the columns' units"
+                f"{path}: requests {done} to {done + rows - 1}: {one_line(error)}; expected values that fit "
+                "the canonical types; check the columns' units"
             ) from error
         done += rows
         yield from rebatched([batch], BATCH_ROWS)
@@ -168,8 +163,8 @@ def records(path: Path, dtype: np.dtype[np.void], what: str) -> Iterator[tuple[i
                     cut = at + len(data) // size * size
                     raise InvalidInput(
                         f"{path}: byte {cut}: the file ends {len(data) % size} bytes into a record; "
-                        f"expected {what} records "
-                        f"of {size} bytes; fetch the file again or name another --format"
+                        f"expected {what} records of {size} bytes; fetch the file again or name another "
+                        "--format"
                     )
                 yield at, np.frombuffer(data, dtype=dtype)
                 at += len(data)
@@ -186,97 +181,7 @@ def record_rows(path: Path, size: int, what: str) -> int | None:
     rows, rest = divmod(path.stat().st_size, size)
     if rest:
         raise InvalidInput(
-            f"{path}: byte {rows * size}: the file ends {rest} bytes into a record; expected {what} "
-            f"records of {size} "
-            "bytes; fetch the file again or name another --format"
+            f"{path}: byte {rows * size}: the file ends {rest} bytes into a record; expected {what} records "
+            f"of {size} bytes; fetch the file again or name another --format"
         )
     return rows
-
-
-def csv_header(path: Path, delimiter: str = ",") -> list[str]:
-    try:
-        with pa.input_stream(str(path), compression="detect") as stream:
-            line = io.TextIOWrapper(stream, encoding="utf-8-sig", newline=None).readline()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(
-            f"{path}: {one_line(error)}; expected comma separated text in UTF-8; name another --format"
-        ) from error
-    return next(csv.reader([line], delimiter=delimiter), [])
-
-
-def csv_batches(
-    path: Path, types: Mapping[str, pa.DataType], delimiter: str = ","
-) -> Iterator[pa.RecordBatch]:
-    """The named columns in lots of about a megabyte. Raises InvalidInput that names the row."""
-    try:
-        with (
-            pa.input_stream(str(path), compression="detect") as stream,
-            pacsv.open_csv(
-                stream,
-                parse_options=pacsv.ParseOptions(delimiter=delimiter),
-                convert_options=pacsv.ConvertOptions(
-                    column_types=dict(types),
-                    include_columns=list(types),
-                    null_values=["", "null", "NULL", "NaN", "nan"],
-                    strings_can_be_null=True,
-                ),
-            ) as reader,
-        ):
-            yield from reader
-    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-        raise _bad_row(path, types, delimiter, error) from error
-    except OSError as error:
-        raise InvalidInput(
-            f"{path}: {one_line(error)}; expected readable comma separated text; fetch the file again"
-        ) from error
-
-
-def _bad_row(
-    path: Path, types: Mapping[str, pa.DataType], delimiter: str, error: BaseException
-) -> InvalidInput:
-    """Arrow does not say in which row a lot failed, so this looks for it, row by row."""
-    with pa.input_stream(str(path), compression="detect") as stream:
-        text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
-        rows = csv.reader(text, delimiter=delimiter)
-        header = next(rows, [])
-        for number, row in enumerate(rows, start=2):
-            if not row:
-                continue
-            if len(row) != len(header):
-                return InvalidInput(
-                    f"{path}: line {number}: {len(row)} fields; expected {len(header)} as in the header; "
-                    "the file may be "
-                    "cut short: fetch it again"
-                )
-            for name, value in zip(header, row, strict=True):
-                kind = types.get(name)
-                if kind is None or value == "":
-                    continue
-                try:
-                    pa.array([value]).cast(kind)
-                except pa.ArrowInvalid:
-                    return InvalidInput(
-                        f"{path}: line {number}: column {name}: {value!r} is not {_said(kind)}; correct "
-                        "it or name another "
-                        "column or --format"
-                    )
-    return InvalidInput(f"{path}: {one_line(error)}; expected comma separated rows; name another --format")
-
-
-def _said(kind: pa.DataType) -> str:
-    if pa.types.is_integer(kind):
-        return "a whole number"
-    if pa.types.is_timestamp(kind):
-        return "a date and time (2023-11-16 18:17:03.97996)"
-    return "a number" if pa.types.is_decimal(kind) else f"of type {kind}"
-
-
-def required(batch: pa.RecordBatch, name: str, path: Path, done: int) -> pa.Array:
-    """A column that may not have empty fields."""
-    column = batch.column(name)
-    if column.null_count:
-        row = done + int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
-        raise InvalidInput(
-            f"{path}: line {row + 2}: column {name} is empty; expected a value in each row; correct the file"
-        )
-    return column

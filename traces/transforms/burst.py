@@ -44,8 +44,7 @@ class Burst:
         if cv > 0.5 * math.sqrt(gaps):
             raise InvalidInput(
                 f"transform burst: cv {cv:g} cannot be shown with {gaps} gaps; expected at least "
-                f"{math.ceil(4 * cv * cv)} "
-                "of them; take a longer trace or a smaller cv"
+                f"{math.ceil(4 * cv * cv)} of them; take a longer trace or a smaller cv"
             )
         shape = shape_of(cv, gaps)
         key = stream(seed, trace.meta.name, "burst")

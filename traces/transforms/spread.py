@@ -44,9 +44,8 @@ class Spread:
         if trace.meta.arrival_model == "none":
             if "rate" not in spec.options or mode == "start":
                 raise InvalidInput(
-                    f"transform spread: {trace.meta.name} has no times at all; expected a rate to place "
-                    "its requests, and the "
-                    "mode poisson or equidistant; give the option rate, such as 1000/s"
+                    f"transform spread: {trace.meta.name} has no times at all; expected a rate to place its "
+                    "requests, and the mode poisson or equidistant; give a rate, such as 1000/s"
                 )
             rate = parse_rate(spec.options["rate"], "transform spread: rate")
             batches = _Placed(trace, rate, mode, key)
