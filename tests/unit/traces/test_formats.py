@@ -1,4 +1,5 @@
 import gzip
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from traces.errors import InvalidInput
 from traces.formats import formats, oracle_general, vscsi
 from traces.schema import SCHEMA, TraceMeta
 from traces.source import open_trace
+from traces.stream import Trace
 
 AZURE = (
     "TIMESTAMP,ContextTokens,GeneratedTokens\r\n"
@@ -188,6 +190,46 @@ def test_csv_says_what_is_missing(tmp_path: Path) -> None:
     assert "line 3: column when: 'x'" in refused(
         write(tmp_path / "x.csv", "when,what\n1,u\nx,v\n"), format="csv", arrival="when:s"
     )
+
+
+def test_csv_refuses_impossible_values(tmp_path: Path) -> None:
+    assert "req_bytes of -1" in refused(write(tmp_path / "n.csv", "arrival_s,req_bytes\n1,-1\n"))
+    assert "beyond 292 years" in refused(write(tmp_path / "b.csv", "arrival_s,req_bytes\n99999999999999,1\n"))
+    assert "no rows" in refused(write(tmp_path / "e.csv", "arrival_s,req_bytes\n"))
+
+
+def test_kinds_may_stand_in_a_column(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "arrival_s,kind,op\n1,kv,get\n2,http,GET\n")
+    trace = open_trace(path)
+    assert trace.meta.kinds == ("http", "kv") and column(trace, "kind") == ["kv", "http"]
+
+
+def test_plugged_in_formats_are_found_and_built_in_ones_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Plugged:
+        summary = "of a test"
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def sniff(self, path: Path, head: bytes) -> int:
+            return 3 if head.startswith(b"#mine") else 0
+
+        def open(self, path: Path, options: Mapping[str, str]) -> Trace:
+            return trace_of({"key_id": np.arange(3, dtype=np.uint64)}, importer=self.name)
+
+    class Entry:
+        def __init__(self, name: str) -> None:
+            self.load = lambda: Plugged(name)
+
+    monkeypatch.setattr("traces.formats.entry_points", lambda group: [Entry("mine"), Entry("csv")])
+    formats.cache_clear()
+    try:
+        assert open_trace(write(tmp_path / "t", "#mine\n")).meta.importer == "mine"
+        assert not isinstance(formats()["csv"], Plugged)
+    finally:
+        formats.cache_clear()
 
 
 def test_coarse_csv_stamps_are_noticed(tmp_path: Path) -> None:
