@@ -99,7 +99,7 @@ def arrival_figures(arrival: Ints, offset_ns: int, resolution_ns: int) -> dict[s
     said: dict[str, Any] = {
         "rows": len(arrival),
         "span_s": rounded(span_ns / 1e9, 10),
-        "mean_rate_per_s": rounded(len(arrival) / max(1e-9, span_ns / 1e9)),
+        "mean_rate_per_s": rounded(len(arrival) * 1e9 / span_ns) if span_ns else None,
         "iat_mean_s": rounded(mean_gap / 1e9) if len(gaps) else None,
         "iat_cv": rounded(float(gaps.std()) / mean_gap) if mean_gap > 0 else None,
         "zero_gaps": int((gaps == 0).sum()),

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import pyarrow as pa
+
 from traces.errors import InvalidInput
 from traces.formats import columns
 from traces.formats.delimited import csv_batches, csv_header
@@ -67,7 +69,11 @@ def _grain_ns(path: Path, arrival: columns.ColumnMap, delimiter: str) -> int:
     """Of the first lot's stamps; one that is no time is left for the reader to report."""
     types = {arrival.column: columns.csv_type(arrival)}
     for batch in csv_batches(path, types, delimiter):
-        return columns.grain_ns(columns.nanoseconds(batch.column(0), arrival.unit).fill_null(0).to_numpy())
+        try:
+            stamps = columns.nanoseconds(batch.column(0), arrival.unit)
+        except pa.ArrowInvalid:
+            return 1  # the reader refuses the same stamp, and knows its row
+        return columns.grain_ns(stamps.fill_null(0).to_numpy())
     return 1
 
 

@@ -75,8 +75,8 @@ def _bad_row(
                     pa.array([value]).cast(kind)
                 except pa.ArrowInvalid:
                     return InvalidInput(
-                        f"{path}: line {number}: column {name}: {value!r} is not {_said(kind)}; correct it "
-                        "or name another column or --format"
+                        f"{path}: line {number}: column {name}: {value!r}; expected {_said(kind)}; correct "
+                        "it or name another column or --format"
                     )
     return InvalidInput(f"{path}: {one_line(error)}; expected comma separated rows; name another --format")
 

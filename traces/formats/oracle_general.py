@@ -17,6 +17,8 @@ from traces.stream import Trace
 
 RECORD = np.dtype([("ts_s", "<u4"), ("object", "<u8"), ("size", "<u4"), ("next", "<i8")])
 NEVER = np.iinfo(np.int64).max
+_MOST_ROWS = 2**44
+"""Beyond any trace there is: a higher row number means that the bytes are something else."""
 
 
 class OracleGeneral:
@@ -28,6 +30,8 @@ class OracleGeneral:
     def sniff(self, path: Path, head: bytes) -> int:
         rows = np.frombuffer(head[: len(head) // RECORD.itemsize * RECORD.itemsize], dtype=RECORD)
         if not len(rows) or _bad_next(rows, 0).any() or (np.diff(rows["ts_s"].astype(np.int64)) < 0).any():
+            return 0
+        if ((rows["next"] > _MOST_ROWS) & (rows["next"] != NEVER)).any():
             return 0
         named = "oraclegeneral" in path.name.lower()
         return 3 if named else (2 if len(rows) > 8 and (rows["next"] == -1).any() else 1)

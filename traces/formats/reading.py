@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from traces.errors import InvalidInput
-from traces.schema import BATCH_ROWS, SCHEMA, Column, TraceMeta, batch_of, ints
+from traces.schema import BATCH_ROWS, SCHEMA, Column, TraceMeta, batch_of, ints, present
 from traces.stream import StreamTrace, joined, rebatched
 
 READER_VERSION = "1"
@@ -25,6 +26,15 @@ Chunk = dict[str, Column]
 times.
 """
 
+_COUNTS = (
+    "req_bytes",
+    "resp_bytes",
+    "offset_bytes",
+    "ttl_ms",
+    "prompt_tokens",
+    "output_tokens",
+    "service_ns",
+)
 _COMPRESSED = {".gz", ".zst", ".bz2", ".lz4"}
 
 
@@ -62,6 +72,8 @@ def file_trace(
     if first is None:
         raise InvalidInput(f"{path}: no rows; expected at least one request; fetch the file again")
     sort = options.get("sort", "false")
+    if not meta.kinds:
+        meta = dataclasses.replace(meta, kinds=_kinds(read))
     if sort not in ("true", "false"):
         raise InvalidInput(f"{path}: option sort: {sort!r}; expected true or false")
     timed = "arrival_ns" in first
@@ -109,6 +121,15 @@ def _earliest(read: Callable[[], Iterator[Chunk]], first: Chunk, whole: bool) ->
     return min(int(_arrivals(chunk).min()) for chunk in read() if chunk_rows(chunk))
 
 
+def _kinds(read: Callable[[], Iterator[Chunk]]) -> tuple[str, ...]:
+    """Of a source that names the kind in each row."""
+    found: set[str] = set()
+    for chunk in read():
+        column = chunk["kind"]
+        found.update([column] if isinstance(column, str) else pc.unique(pa.array(column)).to_pylist())
+    return tuple(sorted(found))
+
+
 def _canonical(
     path: Path, read: Callable[[], Iterator[Chunk]], offset: int, *, in_order: bool
 ) -> Iterator[pa.RecordBatch]:
@@ -136,6 +157,12 @@ def _canonical(
                 f"{path}: requests {done} to {done + rows - 1}: {one_line(error)}; expected values that fit "
                 "the canonical types; check the columns' units"
             ) from error
+        for name in _COUNTS:
+            if present(batch, name).any() and (least := ints(batch, name).min()) < 0:
+                raise InvalidInput(
+                    f"{path}: requests {done} to {done + rows - 1}: {name} of {least}; expected 0 or more; "
+                    "correct the file"
+                )
         done += rows
         yield from rebatched([batch], BATCH_ROWS)
 
