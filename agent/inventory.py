@@ -45,7 +45,14 @@ def _memory_bytes() -> int:
 
 def cores() -> list[int]:
     """Cores that this process may use at all (its cpuset), whatever its own affinity is now."""
-    text = next((line for line in (_read("/proc/1/status") or "").splitlines() if line.startswith("Cpus_allowed_list")), "")
+    text = next(
+        (
+            line
+            for line in (_read("/proc/1/status") or "").splitlines()
+            if line.startswith("Cpus_allowed_list")
+        ),
+        "",
+    )
     listed = text.partition(":")[2].strip()
     if not listed:
         return sorted(os.sched_getaffinity(0))
@@ -75,7 +82,9 @@ def fingerprint(cgroups: Cgroups) -> dict[str, Any]:
         "caches_declared": caches,
         "memory_bytes": _memory_bytes(),
         "kernel": platform.release(),
-        "kernel_cmdline_hash": hashlib.blake2b((_read("/proc/cmdline") or "").encode(), digest_size=6).hexdigest(),
+        "kernel_cmdline_hash": hashlib.blake2b(
+            (_read("/proc/cmdline") or "").encode(), digest_size=6
+        ).hexdigest(),
         "clocksource": _read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "smt": _read("/sys/devices/system/cpu/smt/control"),
@@ -91,7 +100,18 @@ def fingerprint(cgroups: Cgroups) -> dict[str, Any]:
 
 def labels(facts: dict[str, Any]) -> dict[str, Any]:
     """The facts that a campaign may select nodes by."""
-    chosen = ("hostname", "machine_id", "cpu_model", "cpu_vendor", "cores", "kernel", "numa_nodes", "virtual", "smt", "governor")
+    chosen = (
+        "hostname",
+        "machine_id",
+        "cpu_model",
+        "cpu_vendor",
+        "cores",
+        "kernel",
+        "numa_nodes",
+        "virtual",
+        "smt",
+        "governor",
+    )
     return {n: facts[n] for n in chosen if n in facts} | {"mem_gib": round(facts["memory_bytes"] / 2**30, 1)}
 
 

@@ -18,7 +18,17 @@ from pathlib import Path
 from typing import IO, Any
 
 _PR_SET_PDEATHSIG = 1
-_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "OFFSPEC_STATE_DIR")
+_KEPT = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "PYTHONPATH",
+    "OFFSPEC_STATE_DIR",
+)
 """What a child inherits. Ray's workers run with OMP_NUM_THREADS=1, RAY_* and more: none of it may reach a system under test."""
 
 

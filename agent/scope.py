@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO
 
-from agent.ledger import Ledger
 from agent.launcher import Child, spawn
+from agent.ledger import Ledger
 from agent.undo import kill_members, members
 
 _SHARES_TOP = 262_144

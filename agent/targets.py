@@ -13,7 +13,9 @@ from collections.abc import Sequence
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", choices=["resp"], help="resp: a key-value store that speaks RESP")
-    parser.add_argument("--mode", choices=["spin", "block"], default="block", help="spin: own a core; block: sleep in epoll")
+    parser.add_argument(
+        "--mode", choices=["spin", "block"], default="block", help="spin: own a core; block: sleep in epoll"
+    )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: any free one (default)")
     parser.add_argument("--core", type=int, help="spin only: the core that it takes for its own")
@@ -49,7 +51,10 @@ def run(args: argparse.Namespace) -> int:
             ready=ready,
         )
     except OSError as error:
-        print(f"offspec: error: target {args.name}: {error.strerror or error}; give another --port or --core", file=sys.stderr)
+        print(
+            f"offspec: error: target {args.name}: {error.strerror or error}; give another --port or --core",
+            file=sys.stderr,
+        )
         return 4
     return 0
 

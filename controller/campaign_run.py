@@ -3,28 +3,40 @@ reverse, however it ends. The only place that knows fleet, link, journal, runner
 
 import asyncio
 import json
+import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from controller import exits
 from controller.campaign import Campaign, load_campaign
-from controller.fleet import Fleet, make_fleet
+from controller.fleet import FleetOptions, make_fleet
 from controller.journal import Journal
 from controller.link import LinkServer
-from controller.plan import NodeInfo, Plan, make_plan
+from controller.plan import NodeInfo, Plan, make_plan, placed_again
+from controller.plan_text import notes, plan_text
 from controller.progress import Progress, human_duration
 from controller.runner import Runner
 from controller.store import RunFolder, write_whole
-from controller.workloads import compile_all, load_compiled
-from traces.errors import InvalidInput, Interrupted, OutOfReach, PreflightFailed
+from controller.versions import versions
+from controller.workloads import compile_all
+from traces.errors import Interrupted, InvalidInput
 
 _ATTACH_S = 60.0
 _PROBE_MS = 20_000
+
+
+def state_dir() -> Path:
+    """Where agents of an embedded fleet keep undo journals: one place a machine, so that any later agent finds what is left."""
+    if given := os.environ.get("OFFSPEC_STATE_DIR"):
+        return Path(given)
+    return Path("/var/lib/offspec") if os.geteuid() == 0 else Path.home() / ".local/state/offspec"
 
 
 @dataclass(frozen=True)
@@ -56,20 +68,25 @@ def start(document: Path, options: Options) -> int:
 def resume(named: str, options: Options) -> int:
     """Finishes a run: the same plan, minus what has ended."""
     folder = RunFolder.open(named, options.runs)
-    campaign = load_campaign(folder.campaign_file, relative_to=Path(folder.read_json("origin.json")["folder"]))
+    campaign = _campaign_of(folder)
     return asyncio.run(_interruptible(_resume(campaign, folder, options)))
+
+
+def _campaign_of(folder: RunFolder) -> Campaign:
+    """The run's own copy of its document; its paths are relative to where it came from."""
+    return load_campaign(folder.campaign_file, Path(folder.read_json("origin.json")["folder"]))
 
 
 def show_plan(document: Path, options: Options, *, offline: bool) -> int:
     campaign = load_campaign(document)
     plan = make_plan(campaign, None) if offline else asyncio.run(_interruptible(_plan(campaign, options)))
-    print(json.dumps(plan.to_json(), indent=2) if options.as_json else plan.to_text())
+    print(json.dumps(plan.to_json(), indent=2) if options.as_json else plan_text(plan))
     return 0
 
 
 def rebuild_report(named: str, runs: Path, *, as_json: bool) -> int:
     folder = RunFolder.open(named, runs)
-    campaign = load_campaign(folder.campaign_file, relative_to=Path(folder.read_json("origin.json")["folder"]))
+    campaign = _campaign_of(folder)
     with Journal.open(folder.journal, read_only=True) as journal:
         return _report(campaign, folder, journal, as_json=as_json)
 
@@ -80,7 +97,10 @@ async def _interruptible(work: Any) -> Any:
     loop = asyncio.get_running_loop()
 
     def interrupt() -> None:
-        print("\noffspec: interrupted: undoing and keeping what was measured (again to leave it to the guard)", file=sys.stderr)
+        print(
+            "\noffspec: interrupted: undoing and keeping what was measured (again to leave it to the guard)",
+            file=sys.stderr,
+        )
         task.cancel()
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(each)
@@ -98,10 +118,12 @@ async def _start(campaign: Campaign, document: Path, options: Options) -> int:
         plan = make_plan(campaign, cluster.nodes)
         folder = RunFolder.create(options.runs, campaign.campaign)
         write_whole(folder.campaign_file, document.read_bytes())
-        folder.write_json("origin.json", {"document": str(document.resolve()), "folder": str(document.resolve().parent)})
+        folder.write_json(
+            "origin.json", {"document": str(document.resolve()), "folder": str(document.resolve().parent)}
+        )
         folder.write_json("plan.json", plan.to_json())
         folder.write_json("nodes.json", cluster.fingerprints)
-        folder.write_json("versions.json", exits.versions())
+        folder.write_json("versions.json", versions())
         with Journal.create(folder.journal, plan) as journal:
             return await _run(campaign, plan, folder, journal, cluster, options)
 
@@ -118,7 +140,9 @@ async def _resume(campaign: Campaign, folder: RunFolder, options: Options) -> in
             return _report(campaign, folder, journal, as_json=options.as_json)
         async with _cluster(campaign, options) as cluster:
             folder.write_json("nodes.json", cluster.fingerprints)
-            return await _run(campaign, plan.placed_on(cluster.nodes), folder, journal, cluster, options)
+            return await _run(
+                campaign, placed_again(plan, campaign, cluster.nodes), folder, journal, cluster, options
+            )
 
 
 async def _plan(campaign: Campaign, options: Options) -> Plan:
@@ -129,10 +153,15 @@ async def _plan(campaign: Campaign, options: Options) -> Plan:
 async def _run(
     campaign: Campaign, plan: Plan, folder: RunFolder, journal: Journal, cluster: _Cluster, options: Options
 ) -> int:
-    _say(options, f"{campaign.campaign}: {len(plan.trials)} trials, about {human_duration(plan.eta_s)}; {folder.path}")
-    for text in (*plan.refusals_text(), *plan.warnings):
+    _say(
+        options,
+        f"{campaign.campaign}: {len(plan.trials)} trials, about {human_duration(plan.eta_s)}; {folder.path}",
+    )
+    for text in notes(plan):
         _say(options, f"  {text}")
     workloads = await asyncio.to_thread(compile_all, campaign, plan, folder.traces)
+    for text in dict.fromkeys(note for made in workloads.values() for note in made.notes):
+        _say(options, f"  trace: {text}")
     for made in workloads.values():
         cluster.link.offer_trace(made.sha256, made.path)
     cluster.link.artifact_path = folder.artifact
@@ -158,7 +187,10 @@ async def _run(
         progress.close()
     code = _report(campaign, folder, journal, as_json=options.as_json)
     if interrupted:
-        print(f"offspec: interrupted; what was measured is kept. Go on with: offspec resume {folder.path}", file=sys.stderr)
+        print(
+            f"offspec: interrupted; what was measured is kept. Go on with: offspec resume {folder.path}",
+            file=sys.stderr,
+        )
         return Interrupted.exit_code
     return code
 
@@ -169,21 +201,30 @@ async def _cluster(campaign: Campaign, options: Options) -> AsyncIterator[_Clust
     host, _, port = options.listen.rpartition(":")
     if not host or not port.isdigit():
         raise InvalidInput(f"--listen {options.listen}: expected HOST:PORT, such as 127.0.0.1:0")
+    fleet = make_fleet(options.fleet)
     link = LinkServer()
-    await link.start(host, int(port))
-    fleet: Fleet = make_fleet(options.fleet, housekeeping=campaign.nodes.load_cores)
+    bound = await link.start(host, int(port))
+    logs = Path(tempfile.mkdtemp(prefix="offspec-logs-"))
     try:
         _say(options, f"starting agents ({options.fleet})")
-        names = await fleet.start(link)
-        sessions = await link.wait_for(names, _ATTACH_S)
-        probes = await asyncio.gather(*(s.probe(timeout_ms=_PROBE_MS) for s in sessions))
+        given = FleetOptions(
+            address=f"{host}:{bound}",
+            state_dir=state_dir(),
+            log_dir=logs,
+            housekeeping=campaign.nodes.load.cores,
+        )
+        count = await fleet.start(link, given)
+        sessions = await link.wait_for(count, _ATTACH_S)
+        asked = (s.command(pb.Probe(), attempt="probe", epoch=0, timeout_ms=_PROBE_MS) for s in sessions)
+        probes = await asyncio.gather(*asked)
         nodes = tuple(NodeInfo.from_probe(s.agent, p) for s, p in zip(sessions, probes, strict=True))
         yield _Cluster(link, nodes, {s.agent: p for s, p in zip(sessions, probes, strict=True)})
     finally:
         await asyncio.shield(_close(fleet, link))
+        shutil.rmtree(logs, ignore_errors=True)
 
 
-async def _close(fleet: Fleet, link: LinkServer) -> None:
+async def _close(fleet: Any, link: LinkServer) -> None:
     try:
         await fleet.stop()
     finally:
@@ -202,16 +243,24 @@ def _report(campaign: Campaign, folder: RunFolder, journal: Journal, *, as_json:
         records=journal.records(),
         run_dir=folder.path,
         objectives=campaign.objectives,
-        planned=journal.planned(),
     )
-    code = exits.exit_code(document, campaign.objectives)
-    written = write_report(folder.path, document)
+    code = exits.exit_code(document, campaign.objectives, journal.planned())
+    written = write_report(
+        folder.path,
+        document,
+        journal.records(),
+        nodes=folder.read_json("nodes.json"),
+        versions=folder.read_json("versions.json"),
+        events=journal.events(),
+    )
     if as_json:
         print(json.dumps(document, indent=1))
     else:
         print(render_terminal(document))
         print(f"report: {written.resolve()}")
-        print(f"look further: offspec report {folder.path} --json   or any Parquet reader on {folder.path}/intervals")
+        print(
+            f"look further: offspec report {folder.path} --json   or any Parquet reader on {folder.path}/intervals"
+        )
     return code
 
 

@@ -39,7 +39,10 @@ def _parser() -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text)
 
     demo = command("demo", "the main job on this machine, in about two minutes, with a report")
-    plan = command("plan", "show trials, order, nodes, refusals and the time a campaign will take; starts nothing on the system")
+    plan = command(
+        "plan",
+        "show trials, order, nodes, refusals and the time a campaign will take; starts nothing on the system",
+    )
     run = command("run", "run a campaign")
     resume = command("resume", "finish a run that was interrupted; repeats only what is unfinished")
     report = command("report", "rebuild the report of a run")
@@ -48,11 +51,15 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("campaign", help="campaign document (YAML)")
     for sub in (resume, report):
         sub.add_argument("run", help="a run's folder, its name, or `last`")
-    plan.add_argument("--offline", action="store_true", help="do not start agents: plan without looking at the nodes")
+    plan.add_argument(
+        "--offline", action="store_true", help="do not start agents: plan without looking at the nodes"
+    )
     for sub in (demo, plan, run, resume):
         _fleet_arguments(sub)
     for sub in (demo, run, resume, report, plan):
-        sub.add_argument("--runs", default="runs", metavar="DIR", help="where runs are kept (default: %(default)s)")
+        sub.add_argument(
+            "--runs", default="runs", metavar="DIR", help="where runs are kept (default: %(default)s)"
+        )
         sub.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     for sub in (demo, run, resume):
         sub.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
@@ -70,7 +77,12 @@ def _fleet_arguments(parser: argparse.ArgumentParser) -> None:
         help="embedded: a Ray of our own on this machine (default); ray[:ADDRESS]: a running Ray cluster; "
         "static:N: wait for N agents started by hand",
     )
-    parser.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="where agents dial (default: %(default)s)")
+    parser.add_argument(
+        "--listen",
+        default="127.0.0.1:0",
+        metavar="HOST:PORT",
+        help="where agents dial (default: %(default)s)",
+    )
 
 
 def _version() -> str:
@@ -114,7 +126,11 @@ def _dispatch(args: argparse.Namespace) -> int:
     if args.command == "report":
         return campaign_run.rebuild_report(args.run, runs, as_json=args.json)
     options = campaign_run.Options(
-        runs=runs, fleet=args.fleet, listen=args.listen, as_json=args.json, quiet=getattr(args, "quiet", False)
+        runs=runs,
+        fleet=args.fleet,
+        listen=args.listen,
+        as_json=args.json,
+        quiet=getattr(args, "quiet", False),
     )
     if args.command == "plan":
         return campaign_run.show_plan(Path(args.campaign), options, offline=args.offline)

@@ -3,7 +3,7 @@ ended trial, and at least every 30 s. Prints only; decides nothing."""
 
 import sys
 import time
-from typing import TextIO
+from typing import Any, TextIO
 
 _QUIET_LIMIT_S = 30.0
 
@@ -57,11 +57,20 @@ class Progress:
         elif time.monotonic() - self._last_line > _QUIET_LIMIT_S:
             self.say(line)
 
+    def telemetry(self, second: Any) -> None:
+        """A second of the replay as an agent reports it (offspec.v1.Telemetry)."""
+        self.phase(
+            f"second {second.second}: {second.completed}/{second.scheduled} done, response p50 {second.response_p50_ns / 1e3:.0f} us, "
+            f"p99 {second.response_p99_ns / 1e3:.0f} us"
+        )
+
     def ended(self, text: str) -> None:
         """The current trial is over for good."""
         self._done += 1
         self._done_here += 1
-        self.say(f"[{self._done:>{len(str(self._total))}}/{self._total}] {self._what}: {text}  ETA {self._eta()}")
+        self.say(
+            f"[{self._done:>{len(str(self._total))}}/{self._total}] {self._what}: {text}  ETA {self._eta()}"
+        )
 
     def again(self, text: str) -> None:
         """The current trial will be tried again."""
@@ -72,7 +81,9 @@ class Progress:
 
     def _eta(self) -> str:
         left = self._total - self._done
-        each = (time.monotonic() - self._begun) / self._done_here if self._done_here else self._planned_trial_s
+        each = (
+            (time.monotonic() - self._begun) / self._done_here if self._done_here else self._planned_trial_s
+        )
         spent = 0.0 if self._done_here == self._done else min(each, time.monotonic() - self._trial_begun)
         return human_duration(max(0.0, left * each - spent)) if left else "0s"
 

@@ -7,7 +7,9 @@ happens in an attempt, its violations are undone and its system is ended before 
 import asyncio
 import time
 from collections.abc import Mapping
+from typing import Any
 
+from controller.analysis.doses import dose_summaries
 from controller.attempts import AttemptRecord
 from controller.campaign import Campaign
 from controller.journal import Journal
@@ -109,7 +111,7 @@ class Runner:
             session = self._link.agents.get(name)
             if session is not None and session.metrics_url:
                 urls[name] = session.metrics_url
-        return urls | self._campaign.exporters(trial.variant)
+        return urls | self._campaign.exporters()
 
     def _record(self, trial: Trial, number: int, begun_unix_ns: int, got: Gathered) -> AttemptRecord:
         phases = self._campaign.phases
@@ -117,11 +119,11 @@ class Runner:
         self_check = {a: f["summary"] for a, f in got.finished.items() if "summary" in f}
         judged = judge(
             Evidence(
-                gates=self._campaign.gates,
                 self_check=self_check,
                 target=target,
                 child=got.deployed.get("child", {}),
-                readings=tuple(got.verified),
+                doses=dose_summaries(self._folder.path, trial, number, phases.warmup_s, phases.measure_s),
+                dose_gate=self._campaign.gates.dose.value,
                 failure_class=got.failure_class,
                 failure=got.failure,
                 step=got.step,
@@ -144,10 +146,17 @@ class Runner:
             warmup_s=phases.warmup_s,
             measure_s=phases.measure_s,
             load_agents=trial.load_agents,
-            applied=tuple(got.applied),
+            applied=tuple(self._at_second(a, got) for a in got.applied),
             target=target,
             clock={a: f.get("clock", {}) for a, f in got.finished.items()},
             self_check=self_check,
             started_unix_ns=begun_unix_ns,
             ended_unix_ns=time.time_ns(),
         )
+
+    def _at_second(self, applied: dict[str, Any], got: Gathered) -> dict[str, Any]:
+        """When a violation took hold, in seconds of the trial: it is applied before T0."""
+        clock = got.started.get(next(iter(got.started), ""), {})
+        t0_ns = clock.get("t0_mono_ns")
+        at = None if t0_ns is None else round((applied["at_mono_ns"] - t0_ns) / 1e9, 3)
+        return {**applied, "at_second": at}

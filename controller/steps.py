@@ -27,10 +27,9 @@ _DEPLOY_MS, _PRELOAD_MS, _VIOLATE_MS, _ARM_MS, _START_MS, _UNDO_MS, _TEARDOWN_MS
 )  # fmt: skip
 _FINISH_SLACK_MS = 30_000
 _VERIFY_MS = 1_000
-_ANSWER_SLACK_MS = 3_000
-"""An agent enforces a deadline itself and says what was late; we wait this much longer for it to say so."""
-_LEAST_LEAD_NS = 1_000_000_000
-"""Agents get T0 at least this long ahead: a message must never be in the critical path of a start."""
+_READY_SLACK_MS = 2_000
+_LEAD_NS = 1_000_000_000
+"""Agents get T0 this long ahead: a message must never be in the critical path of a start."""
 
 
 @dataclass
@@ -85,12 +84,16 @@ class Steps:
         trial, got = self._trial, self.got
         target = trial.target_agent
         got.deployed = await self._step("deploy", self._ask(target, self._deploy(), _DEPLOY_MS))
-        got.ready = await self._step("ready", self._ask(target, self._await_ready(), trial.ready_timeout_ms))
+        got.applied += got.deployed["mechanisms"]
+        ready_ms = self._campaign.system.ready.timeout_ms + _READY_SLACK_MS
+        got.ready = await self._step("ready", self._ask(target, self._await_ready(), ready_ms))
         if self._campaign.workload.preload:
             got.preloaded = await self._step("preload", self._each_load(self._preload, _PRELOAD_MS))
         orders = self._orders("violate")
         if orders:
-            answer = await self._step("violate", self._ask(target, pb.Violate(violations=orders), _VIOLATE_MS))
+            answer = await self._step(
+                "violate", self._ask(target, pb.Violate(violations=orders), _VIOLATE_MS)
+            )
             got.applied += answer["applied"]
         if orders or self._orders("deploy"):
             watch = pb.VerifyDose(window_ms=_VERIFY_MS)
@@ -102,7 +105,10 @@ class Steps:
 
     async def clean_up(self) -> None:
         """Undoes the violations and ends the system on every agent that was asked anything; never raises."""
-        for name, verb, timeout_ms in (("undo", pb.Undo(), _UNDO_MS), ("teardown", pb.Teardown(), _TEARDOWN_MS)):
+        for name, verb, timeout_ms in (
+            ("undo", pb.Undo(), _UNDO_MS),
+            ("teardown", pb.Teardown(), _TEARDOWN_MS),
+        ):
             self._begin(name)
             for agent in sorted(self._touched):
                 try:
@@ -137,9 +143,7 @@ class Steps:
         if session is None or not session.alive:
             raise AgentLost(f"agent {agent} is not attached")
         self._touched.add(agent)
-        return await session.command(
-            verb, attempt=self.key, epoch=self._epoch, timeout_ms=timeout_ms, answer_ms=timeout_ms + _ANSWER_SLACK_MS
-        )
+        return await session.command(verb, attempt=self.key, epoch=self._epoch, timeout_ms=timeout_ms)
 
     async def _each_load(self, verb: Callable[[int], Any], timeout_ms: int) -> dict[str, dict[str, Any]]:
         agents = self._trial.load_agents
@@ -148,9 +152,11 @@ class Steps:
 
     async def _start(self) -> None:
         """T0 is absolute, on this process's clock; each agent converts it by the offset that it measured."""
-        lead_ns = max(_LEAST_LEAD_NS, 3 * max(self._link.clock_bound_ns(a) for a in self._everyone()))
-        self.got.t0_mono_ns = time.monotonic_ns() + lead_ns
-        start = pb.Start(t0_controller_mono_ns=self.got.t0_mono_ns)
+        phases = self._campaign.phases
+        self.got.t0_mono_ns = time.monotonic_ns() + _LEAD_NS
+        start = pb.Start(
+            t0_controller_mono_ns=self.got.t0_mono_ns, warmup_s=phases.warmup_s, measure_s=phases.measure_s
+        )
         asked = (self._ask(agent, start, _START_MS) for agent in self._everyone())
         self.got.started = dict(zip(self._everyone(), await asyncio.gather(*asked), strict=True))
 
@@ -173,9 +179,9 @@ class Steps:
         ]
 
     def _deploy(self) -> pb.Deploy:
-        system, variant = self._campaign.variant(self._trial.variant)
+        system, variant = self._campaign.system, self._campaign.variant(self._trial.variant)
         return pb.Deploy(
-            system=system.name,
+            system=self._campaign.system_name,
             variant=self._trial.variant,
             command=list(variant.command),
             env=dict(variant.env),
@@ -187,22 +193,28 @@ class Steps:
         )
 
     def _await_ready(self) -> pb.AwaitReady:
-        system, _ = self._campaign.variant(self._trial.variant)
-        return pb.AwaitReady(probe=system.ready.probe, path=system.path, timeout_ms=self._trial.ready_timeout_ms)
+        system = self._campaign.system
+        return pb.AwaitReady(probe=system.ready.probe, path=system.path, timeout_ms=system.ready.timeout_ms)
 
     def _endpoint(self) -> pb.Endpoint:
-        system, _ = self._campaign.variant(self._trial.variant)
+        system = self._campaign.system
         host = self._link.agents[self._trial.target_agent].address
         return pb.Endpoint(driver=system.driver, host=host, port=self.got.deployed["port"], path=system.path)
 
     def _trace(self, shard: int) -> pb.TraceRef:
         made = self._workload
         return pb.TraceRef(
-            sha256=made.sha256, rows=made.rows, bytes=made.bytes, shard=shard, shards=len(self._trial.load_agents)
+            sha256=made.sha256,
+            rows=made.rows,
+            bytes=made.bytes,
+            shard=shard,
+            shards=len(self._trial.load_agents),
         )
 
     def _preload(self, shard: int) -> pb.Preload:
-        return pb.Preload(trace=self._trace(shard), endpoint=self._endpoint(), cores=list(self._trial.load_cores))
+        return pb.Preload(
+            trace=self._trace(shard), endpoint=self._endpoint(), cores=list(self._trial.load_cores)
+        )
 
     def _arm(self, shard: int) -> pb.Arm:
         workload, phases = self._campaign.workload, self._campaign.phases

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from controller.campaign import Campaign
 from controller.plan import Plan
@@ -19,13 +20,18 @@ def compile_all(campaign: Campaign, plan: Plan, folder: Path) -> Mapping[str, Co
     for trial in plan.trials:
         if trial.workload in made:
             continue
-        bends = [TransformSpec(v.name, v.dose, dict(v.options)) for v in trial.violations if CATALOGUE[v.name].axis == "workload"]
-        system, _ = campaign.variant(trial.variant)
+        bends = [
+            TransformSpec(v.name, v.dose, dict(v.options))
+            for v in trial.violations
+            if CATALOGUE[v.name].axis == "workload"
+        ]
         made[trial.workload] = compile_workload(
-            open_trace(campaign.trace_path, format=work.format, seed=campaign.seed),
-            [*work.transform_specs, *bends],
-            driver=system.driver,
-            rate_per_s=work.rate_per_s,
+            open_trace(
+                campaign.resolve(work.trace), format=work.format, options=work.options, seed=campaign.seed
+            ),
+            [*bends_of(work.transforms), *bends],
+            driver=campaign.system.driver,
+            rate_per_s=work.rate,
             duration_ns=duration_ns,
             seed=campaign.seed,
             out_dir=folder,
@@ -33,3 +39,14 @@ def compile_all(campaign: Campaign, plan: Plan, folder: Path) -> Mapping[str, Co
             projection=work.projection,
         )
     return made
+
+
+def bends_of(given: tuple[Mapping[str, Any], ...]) -> list[TransformSpec]:
+    """The document's transforms: {name: value} or {name: {value: ..., option: ...}}."""
+    found = []
+    for each in given:
+        ((name, value),) = each.items()
+        options = dict(value) if isinstance(value, Mapping) else {"value": value}
+        main = options.pop("value", None)
+        found.append(TransformSpec(name, main, {k: str(v) for k, v in options.items()}))
+    return found

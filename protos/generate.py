@@ -10,7 +10,18 @@ SOURCE = "protos/offspec/v1/agent_link.proto"
 def generate(out: Path) -> int:
     from grpc_tools import protoc
 
-    return int(protoc.main(["protoc", f"-I{ROOT}", f"--python_out={out}", f"--pyi_out={out}", f"--grpc_python_out={out}", SOURCE]))
+    return int(
+        protoc.main(
+            [
+                "protoc",
+                f"-I{ROOT}",
+                f"--python_out={out}",
+                f"--pyi_out={out}",
+                f"--grpc_python_out={out}",
+                SOURCE,
+            ]
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -72,7 +72,10 @@ DOSES = pa.schema(
         ("unit", pa.string()),
         ("asked", pa.float64()),
         ("given", pa.float64()),  # null: could not be read in this second
-        ("source", pa.string()),  # where the reading comes from: cpuacct, counter, cpu.cfs_quota_us, Cpus_allowed
+        (
+            "source",
+            pa.string(),
+        ),  # where the reading comes from: cpuacct, counter, cpu.cfs_quota_us, Cpus_allowed
         ("mechanism", pa.string()),
         ("fidelity", pa.string()),  # exact | equivalent | proxy
     ]

@@ -55,7 +55,10 @@ class MemoryBandwidth:
     def probe(self, cgroups: Cgroups, cores: int) -> Capability:
         free = int(os.sysconf("SC_AVPHYS_PAGES")) * int(os.sysconf("SC_PAGE_SIZE"))
         if free < 1 << 30:
-            return Capability(False, reason=f"{free >> 20} MiB of memory are free; the streams need 256 MiB and leave the rest alone")
+            return Capability(
+                False,
+                reason=f"{free >> 20} MiB of memory are free; the streams need 256 MiB and leave the rest alone",
+            )
         return Capability(True, _MECHANISM, "exact")
 
     def apply(self, dose: float, options: Mapping[str, str], context: Context) -> Streams:
@@ -67,7 +70,16 @@ class MemoryBandwidth:
         counter = context.work_dir / f"membw-{os.getpid()}-{time.monotonic_ns()}"
         counter.write_bytes(bytes(8))
         scope = Scope("membw-neighbour", context.ledger, context.cgroups)
-        argv = [sys.executable, "-m", "agent.antagonists", "membw", "--gbps", f"{dose:g}", "--counter", str(counter)]
+        argv = [
+            sys.executable,
+            "-m",
+            "agent.antagonists",
+            "membw",
+            "--gbps",
+            f"{dose:g}",
+            "--counter",
+            str(counter),
+        ]
         try:
             child = scope.spawn([*argv, "--threads", str(threads)], cores=[] if core is None else [core])
         except (LaunchFailed, OSError) as error:
@@ -76,7 +88,9 @@ class MemoryBandwidth:
         streams = Streams(scope, counter)
         # The buffer is touched before the first byte counts: a dose is in force when it is given, not when it is asked.
         deadline = time.monotonic() + _COUNTER_WAIT_S
-        while dose > 0 and streams._moved() == 0 and child.exit_code() is None and time.monotonic() < deadline:
+        while (
+            dose > 0 and streams._moved() == 0 and child.exit_code() is None and time.monotonic() < deadline
+        ):
             time.sleep(0.01)
         streams.measure()
         return streams

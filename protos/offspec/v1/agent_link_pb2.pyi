@@ -286,10 +286,14 @@ class Arm(_message.Message):
     def __init__(self, trace: _Optional[_Union[TraceRef, _Mapping]] = ..., endpoint: _Optional[_Union[Endpoint, _Mapping]] = ..., cores: _Optional[_Iterable[int]] = ..., connections: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., late: _Optional[str] = ..., warmup_s: _Optional[int] = ..., measure_s: _Optional[int] = ..., drain_ms: _Optional[int] = ...) -> None: ...
 
 class Start(_message.Message):
-    __slots__ = ("t0_controller_mono_ns",)
+    __slots__ = ("t0_controller_mono_ns", "warmup_s", "measure_s")
     T0_CONTROLLER_MONO_NS_FIELD_NUMBER: _ClassVar[int]
+    WARMUP_S_FIELD_NUMBER: _ClassVar[int]
+    MEASURE_S_FIELD_NUMBER: _ClassVar[int]
     t0_controller_mono_ns: int
-    def __init__(self, t0_controller_mono_ns: _Optional[int] = ...) -> None: ...
+    warmup_s: int
+    measure_s: int
+    def __init__(self, t0_controller_mono_ns: _Optional[int] = ..., warmup_s: _Optional[int] = ..., measure_s: _Optional[int] = ...) -> None: ...
 
 class Finish(_message.Message):
     __slots__ = ()

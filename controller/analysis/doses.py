@@ -1,0 +1,57 @@
+"""Doses asked and given: one summary a violation and trial, over its measured seconds."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from controller.analysis.tables import read_table
+from controller.plan import Trial
+from protos.violations import CATALOGUE
+
+_CONFIRMED, _PARTIAL = 0.9, 0.5
+
+
+def dose_summaries(
+    run_dir: Path, trial: Trial, attempt: int, warmup_s: int, measure_s: int
+) -> list[dict[str, Any]]:
+    """violation, unit, asked, mechanism, fidelity, measured (mean; null if never read), p5, p95, coverage, verdict.
+
+    Coverage is the share of the measured seconds in which the dose was right within the catalogue's tolerance; a second without
+    a reading was not right.
+    """
+    rows = read_table(run_dir, "doses", trial.id, attempt).to_pylist()
+    found = []
+    for name in dict.fromkeys(row["violation"] for row in rows):
+        mine = [r for r in rows if r["violation"] == name]
+        given = {
+            r["second"]: r["given"]
+            for r in mine
+            if warmup_s <= r["second"] < warmup_s + measure_s and r["given"] is not None
+        }
+        spec, asked = CATALOGUE[name], mine[0]["asked"]
+        slack = max(spec.tolerance * abs(asked), spec.tolerance_abs) + 1e-9
+        right = sum(abs(g - asked) <= slack for g in given.values())
+        coverage = right / measure_s
+        values = list(given.values())
+        found.append(
+            {
+                "violation": name,
+                "unit": spec.unit,
+                "asked": asked,
+                "mechanism": mine[0]["mechanism"],
+                "fidelity": mine[0]["fidelity"],
+                "measured": float(np.mean(values)) if values else None,
+                "p5": float(np.percentile(values, 5)) if values else None,
+                "p95": float(np.percentile(values, 95)) if values else None,
+                "coverage": round(coverage, 4),
+                "verdict": _verdict(coverage, len(values)),
+            }
+        )
+    return found
+
+
+def _verdict(coverage: float, readings: int) -> str:
+    if readings == 0:
+        return "inconclusive"
+    return "confirmed" if coverage >= _CONFIRMED else "partial" if coverage >= _PARTIAL else "mismatch"

@@ -1,0 +1,121 @@
+"""What the scores say, in sentences: the effect first, its interval, and what it rests on. Nothing inside the noise is a finding."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from controller.analysis.retention import MORE_IS_BETTER, Score, figure, noise_floor, portability, usable
+from controller.campaign import NOMINAL
+
+_WORDS = {
+    "response_p50": "median response",
+    "response_p99": "response p99",
+    "goodput": "goodput",
+    "throughput": "throughput",
+    "efficiency": "requests per CPU second",
+}
+_HEADLINES = ("goodput", "response_p50", "response_p99", "efficiency")
+
+
+def findings(entries: Sequence[Mapping[str, Any]], scores: Sequence[Score]) -> list[str]:
+    believed = usable(entries)
+    variants = list(dict.fromkeys(e["variant"] for e in entries))
+    found = _nominal_winners(believed, variants)
+    for metric in _HEADLINES:
+        for score in scores:
+            if score.metric == metric and score.value is not None and not _within_noise(believed, score):
+                found.append(_retention(score))
+    found += _robust(scores, variants)
+    failed = dict.fromkeys((e["variant"], e["condition"]) for e in believed if e["outcome"] == "fails")
+    found += [f"{variant} fails under {condition}." for variant, condition in failed]
+    unconfirmed = {
+        (e["condition"], d["violation"]) for e in believed for d in e["dose"] if d["verdict"] != "confirmed"
+    }
+    found += [
+        f"The dose of {v} under {c} was not confirmed in every trial: read its rows with care."
+        for c, v in sorted(unconfirmed)
+    ]
+    invalid = [e["id"] for e in entries if e["verdict"] == "invalid" and e["failure_class"] != "cancelled"]
+    if invalid:
+        found.append(
+            f"{len(invalid)} attempts were not believed and left out: {', '.join(dict.fromkeys(invalid[:5]))}."
+        )
+    if believed:
+        found.append("Holds for this machine and this day: one machine proves little about others.")
+    return found
+
+
+def _mean(entries: Sequence[Mapping[str, Any]], variant: str, condition: str, metric: str) -> float | None:
+    values = [
+        v
+        for e in entries
+        if e["variant"] == variant and e["condition"] == condition and (v := figure(e, metric)) is not None
+    ]
+    return sum(values) / len(values) if values else None
+
+
+def _nominal_winners(entries: Sequence[Mapping[str, Any]], variants: Sequence[str]) -> list[str]:
+    if len(variants) < 2:
+        return []
+    found = []
+    for metric, unit in (
+        ("response_p50", "us"),
+        ("response_p99", "us"),
+        ("efficiency", "requests per CPU second"),
+    ):
+        means = {v: m for v in variants if (m := _mean(entries, v, NOMINAL, metric)) is not None}
+        if len(means) < 2:
+            continue
+        ordered = sorted(means, key=lambda v: means[v], reverse=metric in MORE_IS_BETTER)
+        best, next_best = ordered[0], ordered[1]
+        by = max(means[best], means[next_best]) / max(1e-12, min(means[best], means[next_best]))
+        floor = max(noise_floor(entries, v, metric) or 0.0 for v in (best, next_best))
+        if by - 1 > floor:
+            found.append(
+                f"Nominal, {best} wins in {_WORDS[metric]}: {_number(means[best])} against {_number(means[next_best])} "
+                f"{unit} of {next_best} ({by:.1f}x)."
+            )
+    return found
+
+
+def _within_noise(entries: Sequence[Mapping[str, Any]], score: Score) -> bool:
+    floor = noise_floor(entries, score.variant, score.metric) or 0.0
+    assert score.value is not None
+    if score.value <= 0:
+        return False
+    covers = score.low is not None and score.high is not None and score.low <= 1 <= score.high
+    return covers or 1 / (1 + floor) <= score.value <= 1 + floor
+
+
+def _retention(score: Score) -> str:
+    interval = (
+        f" [{score.low:.2g}, {score.high:.2g}]" if score.low is not None and score.high is not None else ""
+    )
+    over = (
+        f"{score.trials} blocks"
+        if score.unit == "block" and score.trials > 1
+        else "one block (interval over seconds)"
+    )
+    assert score.value is not None
+    verb = "keeps" if score.value < 1 else "gains to"
+    return f"{score.variant} under {score.condition} {verb} {score.value:.2g}{interval} of its nominal {_WORDS[score.metric]} ({over})."
+
+
+def _robust(scores: Sequence[Score], variants: Sequence[str]) -> list[str]:
+    """The pair of portabilities that `robust` means: performance and efficiency, never one number alone."""
+    pairs = {
+        v: (portability(scores, v, "response_p99"), portability(scores, v, "efficiency")) for v in variants
+    }
+    said = [
+        f"{v} {performance:.2g} / {efficiency:.2g}"
+        for v, (performance, efficiency) in pairs.items()
+        if performance is not None and efficiency is not None
+    ]
+    return (
+        [f"Portability (harmonic mean over conditions) of response p99 / efficiency: {', '.join(said)}."]
+        if said
+        else []
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

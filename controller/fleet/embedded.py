@@ -1,0 +1,58 @@
+"""A Ray of our own on this machine, for as long as this controller lives.
+
+It runs under `keeper.py`, a process that outlives a killed controller just long enough to remove every trace of it.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from controller.fleet import FleetOptions
+from controller.fleet.ray_cluster import RayCluster
+from controller.link import LinkServer
+from traces.errors import OutOfReach
+
+_UP_S = 60.0
+_DOWN_S = 20.0
+
+
+class Embedded:
+    def __init__(self) -> None:
+        self._keeper: subprocess.Popen[bytes] | None = None
+        self._cluster: RayCluster | None = None
+
+    async def start(self, link: LinkServer, options: FleetOptions) -> int:
+        log = (options.log_dir / "ray.log").open("wb")
+        with log:
+            self._keeper = subprocess.Popen(
+                [
+                    sys.executable,
+                    str(Path(__file__).with_name("keeper.py")),
+                    json.dumps({"state_dir": str(options.state_dir), "cores": options.housekeeping}),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
+        keeper = self._keeper
+        assert keeper.stdout is not None
+        try:
+            line = await asyncio.wait_for(asyncio.to_thread(keeper.stdout.readline), _UP_S)
+        except TimeoutError:
+            line = b""
+        if not line:
+            raise OutOfReach(f"the embedded Ray did not start; look at {options.log_dir / 'ray.log'}")
+        self._cluster = RayCluster(json.loads(line)["address"])
+        return await self._cluster.start(link, options)
+
+    async def stop(self) -> None:
+        try:
+            if self._cluster is not None:
+                await self._cluster.stop()
+        finally:
+            if self._keeper is not None and self._keeper.stdin is not None:
+                self._keeper.stdin.close()
+                await asyncio.to_thread(self._keeper.wait, _DOWN_S)

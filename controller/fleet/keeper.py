@@ -1,0 +1,172 @@
+"""Keeps one embedded Ray, and removes it. Standard library only; run as a file: `python keeper.py '{"state_dir", "cores"}'`.
+
+Starts `ray start --head --block` with a private folder and free ports, prints {"address"} on stdout once it answers, and waits for
+the end of its standard input. That comes when the controller is done, or dead, however it died. Then every process below this one
+is killed (it is their subreaper, so none can escape by a double fork), what their agent left undone is undone from its journal, and
+the folder is removed. `ray stop` is never used: it ends every Ray on the host.
+"""
+
+import ctypes
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+_PR_SET_CHILD_SUBREAPER = 36
+_UP_S = 50.0
+_AGENT_GRACE_S = 4.0
+_KILL_S = 4.0
+_OBJECT_STORE_BYTES = 80 << 20
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def ray_command(port: int, folder: str) -> list[str]:
+    return [
+        str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--port", str(port),
+        "--node-ip-address", "127.0.0.1", "--temp-dir", folder, "--num-cpus", "1", "--num-gpus", "0",
+        "--object-store-memory", str(_OBJECT_STORE_BYTES), "--include-dashboard", "false",
+        "--include-log-monitor", "false", "--disable-usage-stats", "--min-worker-port", "0", "--max-worker-port", "0",
+    ]  # fmt: skip
+
+
+def ray_environment(folder: str) -> dict[str, str]:
+    """Workers at ordinary priority, no memory monitor (memory interference must not kill the agent), nothing sent anywhere."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "GRPC_"))}
+    return kept | {
+        "HOME": folder,
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",
+        "RAY_worker_oom_score_adjustment": "0",
+        "RAY_memory_monitor_refresh_ms": "0",
+        "RAY_enable_metrics_collection": "false",
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "1",
+        "RAY_worker_register_timeout_seconds": "60",
+    }
+
+
+def descendants() -> list[int]:
+    """Every live process below this one. Zombies are reaped on the way: this process is their last parent."""
+    while True:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                break
+        except ChildProcessError:
+            break
+    children: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue  # ended while we looked
+            if fields[0] not in "ZX":
+                children.setdefault(int(fields[1]), []).append(int(entry))
+    found: list[int] = []
+    below = [os.getpid()]
+    while below:
+        for child in children.get(below.pop(), []):
+            found.append(child)
+            below.append(child)
+    return found
+
+
+def is_agent(pid: int) -> bool:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return words[1:3] == [b"-m", b"agent"] or b"guard.py" in b" ".join(words)
+
+
+def remove_everything(folder: str, state_dir: str) -> None:
+    """Agents first get a moment to undo by themselves; then all is killed, and the journal settles the rest."""
+    for pid in descendants():
+        if is_agent(pid):
+            send(pid, signal.SIGTERM)
+    deadline = time.monotonic() + _AGENT_GRACE_S
+    while any(is_agent(pid) for pid in descendants()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    deadline = time.monotonic() + _KILL_S
+    while (left := descendants()) and time.monotonic() < deadline:
+        for pid in left:
+            send(pid, signal.SIGKILL)
+        time.sleep(0.02)
+    # The agent's own undo code is standard library too, and lies beside us in the same installation.
+    sys.path.insert(0, str(Path(__file__).parents[2] / "agent"))
+    from undo import replay_leftovers
+
+    replay_leftovers(Path(state_dir))
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def send(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return  # ended meanwhile
+
+
+def answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), 0.2):
+            return True
+    except OSError:
+        return False
+
+
+def main(order: dict[str, object]) -> int:
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(
+            each, signal.SIG_IGN
+        )  # only the end of the pipe ends us: whoever signals the group means the controller
+    cores = order.get("cores")
+    if isinstance(cores, list) and cores:
+        try:
+            os.sched_setaffinity(0, cores)
+        except OSError as error:
+            print(f"not confined to cores {cores}: {error}", file=sys.stderr)
+    # Unix socket paths end at 107 bytes, and Ray's are long: the folder's own name is short and near the root.
+    folder = tempfile.mkdtemp(prefix="offspec-ray-", dir="/tmp")
+    port = free_port()
+    ray = subprocess.Popen(
+        ray_command(port, folder),
+        env=ray_environment(folder),
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + _UP_S
+        while not answers(port):
+            if ray.poll() is not None or time.monotonic() > deadline or input_ended(0.05):
+                return 1
+        print(json.dumps({"address": f"127.0.0.1:{port}", "folder": folder}), flush=True)
+        while not input_ended(60.0):
+            if ray.poll() is not None:
+                return 1
+    finally:
+        remove_everything(folder, str(order["state_dir"]))
+    return 0
+
+
+def input_ended(timeout_s: float) -> bool:
+    readable, _, _ = select.select([sys.stdin], [], [], timeout_s)
+    return bool(readable) and not os.read(sys.stdin.fileno(), 4096)
+
+
+if __name__ == "__main__":
+    sys.exit(main(json.loads(sys.argv[1])))
