@@ -16,14 +16,10 @@ from traces.errors import OffspecError
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m agent", description=__doc__)
-    parser.add_argument(
-        "--controller", required=True, metavar="HOST:PORT", help="where the controller listens"
-    )
+    parser.add_argument("--controller", required=True, metavar="HOST:PORT", help="where the controller listens")
     parser.add_argument("--name", required=True, help="unique among the agents of this controller")
     parser.add_argument("--token-file", required=True, type=Path, help="file with the controller's token")
-    parser.add_argument(
-        "--state-dir", type=Path, default=default_state_dir(), help="undo journal, work folders (%(default)s)"
-    )
+    parser.add_argument("--state-dir", type=Path, default=default_state_dir(), help="undo journal, work folders (%(default)s)")
     parser.add_argument("--exit-with-controller", action="store_true", help="end when the controller is gone")
     args = parser.parse_args(argv)
     try:

@@ -26,9 +26,7 @@ class Interval:
     timed_out: int
     dropped: int
     unsent: int
-    errors: dict[
-        str, int
-    ]  # kind -> n; kinds: connect reset closed protocol server status_4xx status_5xx stopped
+    errors: dict[str, int]  # kind -> n; kinds: connect reset closed protocol server status_4xx status_5xx stopped
     bytes_sent: int
     bytes_received: int
     slip: bytes  # HDR V2 (uncompressed cookie), nanoseconds, 3 significant digits
@@ -135,8 +133,6 @@ def serve_resp(
 def antagonist_cpu(*, core: int | None, stop_fd: int) -> None:
     """Spins with integer work until stop_fd closes. The dose is made by the cgroup around it."""
 
-def antagonist_membw(
-    *, gb_per_s: float, threads: int, buffer_bytes: int, counter_path: str, stop_fd: int
-) -> None:
+def antagonist_membw(*, gb_per_s: float, threads: int, buffer_bytes: int, counter_path: str, stop_fd: int) -> None:
     """Paced streaming reads and writes; 8-byte little-endian count of bytes moved at counter_path, updated at least
     every 10 ms. gb_per_s is 1e9 bytes per second, 0 means unpaced."""

@@ -18,9 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cpu = kinds.add_parser("cpu", help="spin with integer work")
     cpu.add_argument("--core", type=int)
     membw = kinds.add_parser("membw", help="stream through memory at a pace")
-    membw.add_argument(
-        "--gbps", type=float, required=True, help="1e9 bytes per second; 0: as fast as it goes"
-    )
+    membw.add_argument("--gbps", type=float, required=True, help="1e9 bytes per second; 0: as fast as it goes")
     membw.add_argument("--threads", type=int, default=1)
     membw.add_argument("--buffer-bytes", type=int, default=_LARGER_THAN_CACHES)
     membw.add_argument("--counter", required=True, help="file for the 8-byte count of bytes moved")

@@ -46,11 +46,7 @@ def _memory_bytes() -> int:
 def cores() -> list[int]:
     """Cores that this process may use at all (its cpuset), whatever its own affinity is now."""
     text = next(
-        (
-            line
-            for line in (_read("/proc/1/status") or "").splitlines()
-            if line.startswith("Cpus_allowed_list")
-        ),
+        (line for line in (_read("/proc/1/status") or "").splitlines() if line.startswith("Cpus_allowed_list")),
         "",
     )
     listed = text.partition(":")[2].strip()
@@ -82,9 +78,7 @@ def fingerprint(cgroups: Cgroups) -> dict[str, Any]:
         "caches_declared": caches,
         "memory_bytes": _memory_bytes(),
         "kernel": platform.release(),
-        "kernel_cmdline_hash": hashlib.blake2b(
-            (_read("/proc/cmdline") or "").encode(), digest_size=6
-        ).hexdigest(),
+        "kernel_cmdline_hash": hashlib.blake2b((_read("/proc/cmdline") or "").encode(), digest_size=6).hexdigest(),
         "clocksource": _read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "smt": _read("/sys/devices/system/cpu/smt/control"),

@@ -125,9 +125,7 @@ class Link:
                     grpc.StatusCode.ALREADY_EXISTS,
                 )
                 if refused:
-                    raise SafetyStop(
-                        f"the controller at {self._address} refuses this agent: {error.details()}"
-                    ) from None  # type: ignore[union-attr]
+                    raise SafetyStop(f"the controller at {self._address} refuses this agent: {error.details()}") from None  # type: ignore[union-attr]
                 if self._exit_with_controller and (attached or time.monotonic() - dialled > self._ttl_s):
                     return
             await asyncio.sleep(_DIAL_EVERY_S)
@@ -235,9 +233,7 @@ class Link:
     async def _do(self, command: pb.Command) -> pb.CommandResult:
         # A probe changes nothing, so it needs no lease; everything else must be of the newest epoch.
         if command.WhichOneof("verb") != "probe" and not self._epochs.allow(command.lease_epoch):
-            return _failed(
-                command.id, "infra", f"epoch {command.lease_epoch} is over: {self._epochs.seen} was seen here"
-            )
+            return _failed(command.id, "infra", f"epoch {command.lease_epoch} is over: {self._epochs.seen} was seen here")
         name = command.WhichOneof("verb")
         if name in ("arm", "finish"):
             await self._sync_clock()
@@ -355,9 +351,7 @@ class Link:
         digest = hashlib.sha256()
         partial = path.with_suffix(f".{os.getpid()}.tmp")
         with partial.open("wb") as file:
-            async for part in self._stub.FetchTrace(
-                pb.FetchTraceRequest(sha256=ref.sha256, token=self._token)
-            ):
+            async for part in self._stub.FetchTrace(pb.FetchTraceRequest(sha256=ref.sha256, token=self._token)):
                 digest.update(part.data)
                 file.write(part.data)
         if digest.hexdigest() != ref.sha256:

@@ -52,16 +52,12 @@ class _AgentCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         now = self._figures.read()
         yield InfoMetricFamily("offspec_build", "Version of this agent", {"version": _engine.__version__})
-        yield InfoMetricFamily(
-            "offspec_trial", "The attempt that this agent works on", {"attempt": now.get("attempt", "")}
-        )
+        yield InfoMetricFamily("offspec_trial", "The attempt that this agent works on", {"attempt": now.get("attempt", "")})
         replay = now.get("replay")
         if replay is not None:
             yield from _replay(replay.counts())
         asked = GaugeMetricFamily("offspec_dose_requested", "Dose asked for", labels=["violation", "unit"])
-        given = GaugeMetricFamily(
-            "offspec_dose_delivered", "Dose given in the last second", labels=["violation", "unit"]
-        )
+        given = GaugeMetricFamily("offspec_dose_delivered", "Dose given in the last second", labels=["violation", "unit"])
         for dose in now.get("doses", ()):
             asked.add_metric([dose["violation"], dose["unit"]], dose["asked"])
             if dose["given"] is not None:
@@ -82,9 +78,7 @@ class _AgentCollector(Collector):
             )
         if "lease_left_s" in now:
             left = now["lease_left_s"]()
-            yield GaugeMetricFamily(
-                "offspec_lease_remaining_seconds", "Until this agent undoes everything by itself", value=left
-            )
+            yield GaugeMetricFamily("offspec_lease_remaining_seconds", "Until this agent undoes everything by itself", value=left)
 
 
 def _replay(counts: Mapping[str, Any]) -> Iterable[Metric]:
@@ -92,9 +86,7 @@ def _replay(counts: Mapping[str, Any]) -> Iterable[Metric]:
         family = CounterMetricFamily(f"offspec_requests_{name}", f"Requests {name} in this attempt")
         family.add_metric([], counts.get(name, 0))
         yield family
-    failed = CounterMetricFamily(
-        "offspec_requests_failed", "Requests without an answer, by cause", labels=["kind"]
-    )
+    failed = CounterMetricFamily("offspec_requests_failed", "Requests without an answer, by cause", labels=["kind"])
     causes = {**counts["errors"], **{k: counts.get(k, 0) for k in ("timed_out", "dropped", "unsent")}}
     for kind, n in causes.items():
         failed.add_metric([kind], n)

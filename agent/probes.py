@@ -18,11 +18,6 @@ def answers(probe: str, host: str, port: int, path: str = "/") -> bool:
             request = f"GET {path or '/'} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
             link.sendall(request.encode())
             words = link.recv(64).split()
-            return (
-                len(words) > 1
-                and words[0].startswith(b"HTTP/1.")
-                and words[1].isdigit()
-                and int(words[1]) < 500
-            )
+            return len(words) > 1 and words[0].startswith(b"HTTP/1.") and words[1].isdigit() and int(words[1]) < 500
     except OSError:
         return False

@@ -52,9 +52,7 @@ class Live:
 class Replay:
     """Arm, run (blocking), read. `stop` may come from any thread."""
 
-    def __init__(
-        self, order: ReplayOrder, agent: str = "local", on_live: Callable[[Live], None] | None = None
-    ) -> None:
+    def __init__(self, order: ReplayOrder, agent: str = "local", on_live: Callable[[Live], None] | None = None) -> None:
         self.order = order
         self._agent = agent
         self._on_live = on_live
@@ -79,9 +77,7 @@ class Replay:
         try:
             self._engine.connect(timeout_ms)
         except ConnectionError as error:
-            raise OutOfReach(
-                f"{self.order.driver}://{error}; is the system up, and is that its address?"
-            ) from None
+            raise OutOfReach(f"{self.order.driver}://{error}; is the system up, and is that its address?") from None
 
     def run(self, rows: pa.RecordBatchReader, t0_ns: int) -> None:
         """To the end of the trace, or to a stop. Raises InvalidInput for rows that cannot be replayed."""
@@ -150,9 +146,7 @@ class Replay:
             for kind in _KINDS:
                 hdr = getattr(i, kind)
                 empty = _engine.hdr_count(hdr) == 0
-                values: Sequence[int | None] = (
-                    (None,) * 3 if empty else _engine.hdr_quantiles(hdr, [0.5, 0.99, 1.0])
-                )
+                values: Sequence[int | None] = (None,) * 3 if empty else _engine.hdr_quantiles(hdr, [0.5, 0.99, 1.0])
                 for name, value in zip(("p50", "p99", "max"), values, strict=True):
                     row[f"{kind}_{name}_ns"] = value
                 histograms.append(
@@ -182,9 +176,7 @@ class Replay:
     def summary(self) -> dict[str, Any]:
         """The figures of the measured seconds, in the shape of one trial of a run's document."""
         intervals = self.measured()
-        total = {
-            n: sum(getattr(i, n) for i in intervals) for n in ("scheduled", "sent", "completed", "misses")
-        }
+        total = {n: sum(getattr(i, n) for i in intervals) for n in ("scheduled", "sent", "completed", "misses")}
         ends = {n: sum(getattr(i, n) for i in intervals) for n in ("timed_out", "dropped", "unsent")}
         errors: Counter[str] = Counter()
         for i in intervals:
@@ -204,10 +196,7 @@ class Replay:
             **ends,
             "rate_due_per_s": round(total["scheduled"] / seconds, 3) if seconds else 0.0,
             "rate_done_per_s": round(total["completed"] / seconds, 3) if seconds else 0.0,
-            **{
-                f"{kind}_us": _quantiles_us(hdr[kind], ends["timed_out"] if kind == "response" else 0)
-                for kind in _KINDS
-            },
+            **{f"{kind}_us": _quantiles_us(hdr[kind], ends["timed_out"] if kind == "response" else 0) for kind in _KINDS},
             "dose": [],
             "misses": total["misses"],
             "sent": total["sent"],
@@ -228,9 +217,7 @@ class Replay:
         by_second: dict[int, list[_engine.Interval]] = {}
         for i in intervals:
             by_second.setdefault(i.second, []).append(i)
-        slips = [
-            _engine.hdr_quantiles(_merged(here, "slip"), [0.99])[0] for _, here in sorted(by_second.items())
-        ]
+        slips = [_engine.hdr_quantiles(_merged(here, "slip"), [0.99])[0] for _, here in sorted(by_second.items())]
         last = max(by_second, default=-1)
         walls = [s for s in self._seconds if self.order.warmup_s <= s.second <= last]
         figures = selfcheck.EngineFigures(

@@ -13,9 +13,7 @@ from collections.abc import Sequence
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", choices=["resp"], help="resp: a key-value store that speaks RESP")
-    parser.add_argument(
-        "--mode", choices=["spin", "block"], default="block", help="spin: own a core; block: sleep in epoll"
-    )
+    parser.add_argument("--mode", choices=["spin", "block"], default="block", help="spin: own a core; block: sleep in epoll")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: any free one (default)")
     parser.add_argument("--core", type=int, help="spin only: the core that it takes for its own")

@@ -142,9 +142,7 @@ class Trial:
                     output=log,
                 )
         except LaunchFailed as error:
-            raise StepFailed(
-                "spec", f"systems.{order.system}.variants.{order.variant}.command: {error}"
-            ) from None
+            raise StepFailed("spec", f"systems.{order.system}.variants.{order.variant}.command: {error}") from None
         self._asked_cores = pinned
         time.sleep(_EXITED_AT_ONCE_S)
         self._still_runs("at once")
@@ -279,9 +277,7 @@ class Trial:
         clock = self.clock()
         t0_ns = order.t0_controller_mono_ns - clock.offset_ns
         if t0_ns - time.monotonic_ns() < _START_LEAST_NS:
-            raise StepFailed(
-                "infra", "T0 had passed before it arrived here; the link is too slow for a common start"
-            )
+            raise StepFailed("infra", "T0 had passed before it arrived here; the link is too slow for a common start")
         self._t0_ns = t0_ns
         self._doses.set_t0(t0_ns)
         if self._scope is not None:
@@ -409,19 +405,12 @@ def _refuse_taken(port: int) -> None:
             return
         except OSError:
             holder = _holder(port)
-    raise StepFailed(
-        "spec", f"port {port} is in use{holder}; end that, or leave `port` out and any free one is taken"
-    )
+    raise StepFailed("spec", f"port {port} is in use{holder}; end that, or leave `port` out and any free one is taken")
 
 
 def _holder(port: int) -> str:
     with contextlib.suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
-            if (
-                connection.status == "LISTEN"
-                and connection.laddr
-                and connection.laddr.port == port
-                and connection.pid
-            ):
+            if connection.status == "LISTEN" and connection.laddr and connection.laddr.port == port and connection.pid:
                 return f" by process {connection.pid} ({psutil.Process(connection.pid).name()})"
     return ""

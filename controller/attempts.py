@@ -41,12 +41,8 @@ class AttemptRecord:
     warmup_s: int
     measure_s: int
     load_agents: tuple[str, ...]
-    applied: tuple[
-        Mapping[str, Any], ...
-    ] = ()  # Violate's answer: violation, unit, asked, mechanism, fidelity, at_second
-    target: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # Finish's `target`: cpu_ns over the measured window, rss_bytes
+    applied: tuple[Mapping[str, Any], ...] = ()  # Violate's answer: violation, unit, asked, mechanism, fidelity, at_second
+    target: Mapping[str, Any] = field(default_factory=dict)  # Finish's `target`: cpu_ns over the measured window, rss_bytes
     workload_doses: Mapping[str, float] = field(default_factory=dict)  # measured on the compiled trace
     clock: Mapping[str, Any] = field(default_factory=dict)
     self_check: Mapping[str, Any] = field(default_factory=dict)  # the load agents' own verdicts, by agent

@@ -63,12 +63,8 @@ def _threshold(text: Any) -> "Threshold":
     return Threshold(relation=match[1], value=number * scales[unit], text=str(text))
 
 
-DurationNs = Annotated[
-    int, BeforeValidator(_ns), Field(json_schema_extra={"type": "string", "examples": ["10s", "500ms"]})
-]
-Rate = Annotated[
-    float, BeforeValidator(_rate), Field(json_schema_extra={"type": "string", "examples": ["20000/s"]})
-]
+DurationNs = Annotated[int, BeforeValidator(_ns), Field(json_schema_extra={"type": "string", "examples": ["10s", "500ms"]})]
+Rate = Annotated[float, BeforeValidator(_rate), Field(json_schema_extra={"type": "string", "examples": ["20000/s"]})]
 
 
 class _Model(BaseModel):
@@ -87,9 +83,7 @@ class Threshold(_Model):
         return bool(compare[self.relation](float(figure), self.value))
 
 
-Bound = Annotated[
-    Threshold, BeforeValidator(_threshold), Field(json_schema_extra={"type": "string", "examples": ["< 2ms"]})
-]
+Bound = Annotated[Threshold, BeforeValidator(_threshold), Field(json_schema_extra={"type": "string", "examples": ["< 2ms"]})]
 
 
 class Variant(_Model):
@@ -222,9 +216,7 @@ class Objectives(_Model):
     @property
     def goodput_us(self) -> float | None:
         """A request is good if it is answered within this time: the tightest of the tail objectives."""
-        given = [
-            b.value for b in (self.response_p99, self.response_p99_9, self.response_p50) if b is not None
-        ]
+        given = [b.value for b in (self.response_p99, self.response_p99_9, self.response_p50) if b is not None]
         return given[0] if given else None
 
 
@@ -284,9 +276,7 @@ class Campaign(_Model):
         return str((Path(self.folder) / path).resolve()) if not Path(path).is_absolute() else path
 
     def exporters(self) -> dict[str, str]:
-        return {
-            f"{self.system_name}-{i}": url for i, url in enumerate(self.system.metrics) if url != "process"
-        }
+        return {f"{self.system_name}-{i}": url for i, url in enumerate(self.system.metrics) if url != "process"}
 
     def expanded(self) -> dict[str, tuple[AskedViolation, ...]]:
         """Every condition by name, nominal first; a list of doses becomes one condition a dose, `name@dose`."""
@@ -343,9 +333,7 @@ def _siblings(at: Sequence[str | int]) -> list[str]:
     """Keys that the model knows at a path, walking through mappings by any name."""
     model: Any = Campaign
     for part in at:
-        field = (
-            model.model_fields.get(part) if isinstance(model, type) and issubclass(model, BaseModel) else None
-        )
+        field = model.model_fields.get(part) if isinstance(model, type) and issubclass(model, BaseModel) else None
         kinds = _models(field.annotation) if field is not None else [model]
         if not kinds:
             return []
@@ -389,9 +377,7 @@ def _check_conditions(document: Document) -> None:
                 if violation not in CATALOGUE:
                     document.fail(here, f"unknown violation{_near(violation, known)}")
                 if violation not in known:
-                    document.fail(
-                        here, f"is a violation of axis {CATALOGUE[violation].axis}, not {axis}; move it there"
-                    )
+                    document.fail(here, f"is a violation of axis {CATALOGUE[violation].axis}, not {axis}; move it there")
                 try:
                     _asked(axis, violation, raw)
                 except _BadDose as error:

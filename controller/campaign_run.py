@@ -118,9 +118,7 @@ async def _start(campaign: Campaign, document: Path, options: Options) -> int:
         plan = make_plan(campaign, cluster.nodes)
         folder = RunFolder.create(options.runs, campaign.campaign)
         write_whole(folder.campaign_file, document.read_bytes())
-        folder.write_json(
-            "origin.json", {"document": str(document.resolve()), "folder": str(document.resolve().parent)}
-        )
+        folder.write_json("origin.json", {"document": str(document.resolve()), "folder": str(document.resolve().parent)})
         folder.write_json("plan.json", plan.to_json())
         folder.write_json("nodes.json", cluster.fingerprints)
         folder.write_json("versions.json", versions())
@@ -140,9 +138,7 @@ async def _resume(campaign: Campaign, folder: RunFolder, options: Options) -> in
             return _report(campaign, folder, journal, as_json=options.as_json)
         async with _cluster(campaign, options) as cluster:
             folder.write_json("nodes.json", cluster.fingerprints)
-            return await _run(
-                campaign, placed_again(plan, campaign, cluster.nodes), folder, journal, cluster, options
-            )
+            return await _run(campaign, placed_again(plan, campaign, cluster.nodes), folder, journal, cluster, options)
 
 
 async def _plan(campaign: Campaign, options: Options) -> Plan:
@@ -150,9 +146,7 @@ async def _plan(campaign: Campaign, options: Options) -> Plan:
         return make_plan(campaign, cluster.nodes)
 
 
-async def _run(
-    campaign: Campaign, plan: Plan, folder: RunFolder, journal: Journal, cluster: _Cluster, options: Options
-) -> int:
+async def _run(campaign: Campaign, plan: Plan, folder: RunFolder, journal: Journal, cluster: _Cluster, options: Options) -> int:
     _say(
         options,
         f"{campaign.campaign}: {len(plan.trials)} trials, about {human_duration(plan.eta_s)}; {folder.path}",
@@ -165,9 +159,7 @@ async def _run(
     for made in workloads.values():
         cluster.link.offer_trace(made.sha256, made.path)
     cluster.link.artifact_path = folder.artifact
-    progress = Progress(
-        len(plan.trials), len(plan.trials) - journal.unfinished(), plan.trial_s, quiet=options.quiet
-    )
+    progress = Progress(len(plan.trials), len(plan.trials) - journal.unfinished(), plan.trial_s, quiet=options.quiet)
     runner = Runner(
         campaign=campaign,
         plan=plan,
@@ -258,9 +250,7 @@ def _report(campaign: Campaign, folder: RunFolder, journal: Journal, *, as_json:
     else:
         print(render_terminal(document))
         print(f"report: {written.resolve()}")
-        print(
-            f"look further: offspec report {folder.path} --json   or any Parquet reader on {folder.path}/intervals"
-        )
+        print(f"look further: offspec report {folder.path} --json   or any Parquet reader on {folder.path}/intervals")
     return code
 
 

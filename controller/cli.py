@@ -51,15 +51,11 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("campaign", help="campaign document (YAML)")
     for sub in (resume, report):
         sub.add_argument("run", help="a run's folder, its name, or `last`")
-    plan.add_argument(
-        "--offline", action="store_true", help="do not start agents: plan without looking at the nodes"
-    )
+    plan.add_argument("--offline", action="store_true", help="do not start agents: plan without looking at the nodes")
     for sub in (demo, plan, run, resume):
         _fleet_arguments(sub)
     for sub in (demo, run, resume, report, plan):
-        sub.add_argument(
-            "--runs", default="runs", metavar="DIR", help="where runs are kept (default: %(default)s)"
-        )
+        sub.add_argument("--runs", default="runs", metavar="DIR", help="where runs are kept (default: %(default)s)")
         sub.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     for sub in (demo, run, resume):
         sub.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")

@@ -60,9 +60,7 @@ def load_document(path: Path) -> Document:
     reader = _Reader(path)
     data = reader.value(root, (), 0) if root is not None else None
     if not isinstance(data, dict):
-        raise InvalidInput(
-            f"{path}:1: expected a mapping with campaign, systems, nodes, workload; found {type(data).__name__}"
-        )
+        raise InvalidInput(f"{path}:1: expected a mapping with campaign, systems, nodes, workload; found {type(data).__name__}")
     return Document(path, data, reader.lines)
 
 
@@ -77,14 +75,10 @@ class _Reader:
         line = node.start_mark.line + 1
         self.lines.setdefault(at, line)
         if id(node) in self._seen:
-            raise InvalidInput(
-                f"{self._path}:{line}: an alias (*name) is not allowed here; write the value out"
-            )
+            raise InvalidInput(f"{self._path}:{line}: an alias (*name) is not allowed here; write the value out")
         self._seen.add(id(node))
         if depth > _DEEPEST or len(self._seen) > _MOST_NODES:
-            raise InvalidInput(
-                f"{self._path}:{line}: nested deeper than {_DEEPEST} or over {_MOST_NODES} values"
-            )
+            raise InvalidInput(f"{self._path}:{line}: nested deeper than {_DEEPEST} or over {_MOST_NODES} values")
         if isinstance(node, yaml.MappingNode):
             made: dict[str, Any] = {}
             for key_node, value_node in node.value:
@@ -105,8 +99,6 @@ class _Reader:
         try:
             value = self._loader.construct_object(node)
         except (yaml.YAMLError, ValueError) as error:
-            raise InvalidInput(
-                f"{self._path}:{node.start_mark.line + 1}: {str(error).splitlines()[0]}"
-            ) from None
+            raise InvalidInput(f"{self._path}:{node.start_mark.line + 1}: {str(error).splitlines()[0]}") from None
         # A time such as 12:30 or a date is text to us: units are our own business.
         return value if isinstance(value, str | int | float | bool) or value is None else str(node.value)

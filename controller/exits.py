@@ -19,9 +19,7 @@ def exit_code(document: Mapping[str, Any], objectives: Objectives, planned: int)
     trials = document["trials"]
     if not trials:
         return NO_DATA
-    believed = [
-        t for t in trials if t["verdict"] in ("valid", "suspect") and t["failure_class"] != "cancelled"
-    ]
+    believed = [t for t in trials if t["verdict"] in ("valid", "suspect") and t["failure_class"] != "cancelled"]
     if not believed:
         return INVALID
     if len({t["id"] for t in believed}) < planned:

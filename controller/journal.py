@@ -62,12 +62,8 @@ class Journal:
         db = journal._db
         db.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
         db.execute("BEGIN")
-        db.execute(
-            "INSERT INTO run VALUES (?, ?, ?, ?)", (plan.spec_hash, plan.seed, plan.campaign, time.time_ns())
-        )
-        db.executemany(
-            "INSERT INTO trial (id, position) VALUES (?, ?)", [(t.id, t.order) for t in plan.trials]
-        )
+        db.execute("INSERT INTO run VALUES (?, ?, ?, ?)", (plan.spec_hash, plan.seed, plan.campaign, time.time_ns()))
+        db.executemany("INSERT INTO trial (id, position) VALUES (?, ?)", [(t.id, t.order) for t in plan.trials])
         journal._event("run", plan.campaign, {"trials": len(plan.trials)})
         db.execute("COMMIT")
         return journal
@@ -81,24 +77,18 @@ class Journal:
                 raise sqlite3.DatabaseError("the check found damage")
             if not read_only:
                 journal._db.execute("BEGIN")
-                lost = journal._db.execute(
-                    "UPDATE attempt SET state='lost', failure_class='infra' WHERE state='running'"
-                ).rowcount
+                lost = journal._db.execute("UPDATE attempt SET state='lost', failure_class='infra' WHERE state='running'").rowcount
                 journal._event("open", "", {"lost_attempts": lost})
                 journal._db.execute("COMMIT")
         except sqlite3.DatabaseError as error:
             journal.close()
-            raise InvalidInput(
-                f"{path}: cannot be read ({error}); restore the run's folder from a copy"
-            ) from None
+            raise InvalidInput(f"{path}: cannot be read ({error}); restore the run's folder from a copy") from None
         return journal
 
     def __enter__(self) -> "Journal":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
     def close(self) -> None:
@@ -125,26 +115,16 @@ class Journal:
         return int(self._db.execute("SELECT count(*) FROM trial WHERE state='pending'").fetchone()[0])
 
     def quarantined(self) -> list[str]:
-        return [
-            r[0] for r in self._db.execute("SELECT id FROM trial WHERE state='quarantined' ORDER BY position")
-        ]
+        return [r[0] for r in self._db.execute("SELECT id FROM trial WHERE state='quarantined' ORDER BY position")]
 
     def begin_attempt(self, trial: str) -> tuple[int, int]:
         """Number of the attempt, and the epoch that fences off everything older."""
         self._db.execute("BEGIN IMMEDIATE")
-        number = int(
-            self._db.execute(
-                "SELECT coalesce(max(number), 0) + 1 FROM attempt WHERE trial=?", (trial,)
-            ).fetchone()[0]
-        )
-        lease = self._db.execute(
-            "INSERT INTO lease (trial, granted_unix_ns) VALUES (?, ?)", (trial, time.time_ns())
-        )
+        number = int(self._db.execute("SELECT coalesce(max(number), 0) + 1 FROM attempt WHERE trial=?", (trial,)).fetchone()[0])
+        lease = self._db.execute("INSERT INTO lease (trial, granted_unix_ns) VALUES (?, ?)", (trial, time.time_ns()))
         # Epochs must grow across runs too, since agents remember the highest that they saw: time comes first.
         epoch = (time.time_ns() // 1_000_000_000 << 20) + int(lease.lastrowid or 0)
-        self._db.execute(
-            "INSERT INTO attempt (trial, number, epoch) VALUES (?, ?, ?)", (trial, number, epoch)
-        )
+        self._db.execute("INSERT INTO attempt (trial, number, epoch) VALUES (?, ?, ?)", (trial, number, epoch))
         self._event("attempt", f"{trial}#{number}", {"epoch": epoch})
         self._db.execute("COMMIT")
         return number, epoch
@@ -183,15 +163,10 @@ class Journal:
 
     def events(self) -> list[dict[str, Any]]:
         rows = self._db.execute("SELECT seq, unix_ns, mono_ns, kind, entity, detail FROM event ORDER BY seq")
-        return [
-            dict(zip(("seq", "unix_ns", "mono_ns", "kind", "entity"), r, strict=False)) | json.loads(r[5])
-            for r in rows
-        ]
+        return [dict(zip(("seq", "unix_ns", "mono_ns", "kind", "entity"), r, strict=False)) | json.loads(r[5]) for r in rows]
 
 
-def next_state(
-    failure_class: str | None, tries_of_this_class: int
-) -> Literal["pending", "done", "quarantined"]:
+def next_state(failure_class: str | None, tries_of_this_class: int) -> Literal["pending", "done", "quarantined"]:
     """What becomes of a trial after an attempt. None and `system` are results; `cancelled` is no try at all."""
     if failure_class in (None, "system"):
         return "done"
@@ -208,9 +183,7 @@ def _hold(path: Path) -> int:
     except BlockingIOError:
         holder = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
         os.close(lock)
-        raise Refused(
-            f"{path.parent}: held by another controller (process {holder}); wait for it, or end it first"
-        ) from None
+        raise Refused(f"{path.parent}: held by another controller (process {holder}); wait for it, or end it first") from None
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(os.getpid()).encode(), 0)
     return lock

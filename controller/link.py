@@ -83,18 +83,14 @@ class Session:
             raise AgentLost(f"agent {self.agent} is gone")
         name = _field(verb)
         self._count += 1
-        command = pb.Command(
-            id=f"{attempt}/{name}/{self._count}", attempt=attempt, lease_epoch=epoch, timeout_ms=timeout_ms
-        )
+        command = pb.Command(id=f"{attempt}/{name}/{self._count}", attempt=attempt, lease_epoch=epoch, timeout_ms=timeout_ms)
         getattr(command, name).CopyFrom(verb)
         waiting = _Waiting(asyncio.get_running_loop().create_future())
         self._waiting[command.id] = waiting
         self.outbox.put_nowait(pb.AttachResponse(command=command))
         gone = asyncio.ensure_future(self.lost.wait())
         try:
-            await asyncio.wait(
-                {waiting.answer, gone}, timeout=timeout_ms / 1000 + 3, return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait({waiting.answer, gone}, timeout=timeout_ms / 1000 + 3, return_when=asyncio.FIRST_COMPLETED)
         finally:
             gone.cancel()
             self._waiting.pop(command.id, None)
@@ -195,9 +191,7 @@ class LinkServer(rpc.AgentLinkServiceServicer):
         if not hmac.compare_digest(token, self.token):
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "wrong token")
 
-    async def Attach(
-        self, requests: AsyncIterator[pb.AttachRequest], context: Any
-    ) -> AsyncIterator[pb.AttachResponse]:
+    async def Attach(self, requests: AsyncIterator[pb.AttachRequest], context: Any) -> AsyncIterator[pb.AttachResponse]:
         first = await anext(aiter(requests), None)
         if first is None or first.WhichOneof("body") != "hello":
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be Hello")
@@ -206,9 +200,7 @@ class LinkServer(rpc.AgentLinkServiceServicer):
         held = self.agents.get(first.hello.agent)
         if held is not None:
             if held.machine_id != first.hello.machine_id or held.pid != first.hello.pid:
-                await context.abort(
-                    grpc.StatusCode.ALREADY_EXISTS, f"agent {held.agent} is attached from elsewhere"
-                )
+                await context.abort(grpc.StatusCode.ALREADY_EXISTS, f"agent {held.agent} is attached from elsewhere")
             self._drop(held)
         session = Session(first.hello, _host(context.peer()))
         self.agents[session.agent] = session
@@ -231,9 +223,7 @@ class LinkServer(rpc.AgentLinkServiceServicer):
                 session.heard = time.monotonic()
                 match request.WhichOneof("body"):
                     case "heartbeat":
-                        session.outbox.put_nowait(
-                            pb.AttachResponse(ack=pb.HeartbeatAck(seq=request.heartbeat.seq))
-                        )
+                        session.outbox.put_nowait(pb.AttachResponse(ack=pb.HeartbeatAck(seq=request.heartbeat.seq)))
                     case "result":
                         session.answered(request.result)
                     case "telemetry" if self.on_telemetry is not None:
@@ -243,9 +233,7 @@ class LinkServer(rpc.AgentLinkServiceServicer):
         finally:
             self._drop(session)
 
-    async def SyncClock(
-        self, requests: AsyncIterator[pb.SyncClockRequest], context: Any
-    ) -> AsyncIterator[pb.SyncClockResponse]:
+    async def SyncClock(self, requests: AsyncIterator[pb.SyncClockRequest], context: Any) -> AsyncIterator[pb.SyncClockResponse]:
         async for probe in requests:
             t2 = time.monotonic_ns()
             yield pb.SyncClockResponse(
@@ -254,9 +242,7 @@ class LinkServer(rpc.AgentLinkServiceServicer):
                 t3_controller_mono_ns=time.monotonic_ns(),
             )
 
-    async def FetchTrace(
-        self, request: pb.FetchTraceRequest, context: Any
-    ) -> AsyncIterator[pb.FetchTraceResponse]:
+    async def FetchTrace(self, request: pb.FetchTraceRequest, context: Any) -> AsyncIterator[pb.FetchTraceResponse]:
         await self._allow(request.token, context)
         path = self._traces.get(request.sha256)
         if path is None:
@@ -266,9 +252,7 @@ class LinkServer(rpc.AgentLinkServiceServicer):
             while data := await asyncio.to_thread(file.read, _CHUNK_BYTES):
                 yield pb.FetchTraceResponse(data=data)
 
-    async def PutArtifact(
-        self, requests: AsyncIterator[pb.PutArtifactRequest], context: Any
-    ) -> pb.PutArtifactResponse:
+    async def PutArtifact(self, requests: AsyncIterator[pb.PutArtifactRequest], context: Any) -> pb.PutArtifactResponse:
         head: pb.PutArtifactRequest | None = None
         data = bytearray()
         async for part in requests:

@@ -139,13 +139,7 @@ def make_plan(campaign: Campaign, nodes: Sequence[NodeInfo] | None) -> Plan:
                 )
             )
     phases = campaign.phases
-    trial_s = (
-        OVERHEAD_S
-        + phases.warmup_s
-        + phases.measure_s
-        + phases.cooldown_ms / 1000
-        + (1.0 if len(conditions) > 1 else 0.0)
-    )
+    trial_s = OVERHEAD_S + phases.warmup_s + phases.measure_s + phases.cooldown_ms / 1000 + (1.0 if len(conditions) > 1 else 0.0)
     return Plan(
         campaign=campaign.campaign,
         spec_hash=campaign.spec_hash,
@@ -194,9 +188,7 @@ def _place(campaign: Campaign, nodes: Sequence[NodeInfo]) -> tuple[str, tuple[st
         if shared:
             warnings.append(f"{target.name} has one core: load and target share it, and verdicts will say so")
         else:
-            warnings.append(
-                f"load and target share {target.name}, on cores of their own: they share caches, memory and kernel"
-            )
+            warnings.append(f"load and target share {target.name}, on cores of their own: they share caches, memory and kernel")
     return target.name, tuple(n.name for n in chosen), tuple(warnings)
 
 
@@ -204,25 +196,19 @@ def _names(nodes: Sequence[NodeInfo]) -> str:
     return ", ".join(f"{n.name} ({len(n.cores)} cores)" for n in nodes) or "none"
 
 
-def _matching(
-    role: str, where: str | None, cores: Sequence[int], nodes: Sequence[NodeInfo]
-) -> list[NodeInfo]:
+def _matching(role: str, where: str | None, cores: Sequence[int], nodes: Sequence[NodeInfo]) -> list[NodeInfo]:
     fits = list(nodes)
     if where is not None:
         test = compile_where(where, f"{role}.where")
         fits = [n for n in nodes if test(n.labels)]
         if not fits:
-            shown = "; ".join(
-                f"{n.name}: " + ", ".join(f"{k}={v}" for k, v in sorted(n.labels.items())) for n in nodes
-            )
+            shown = "; ".join(f"{n.name}: " + ", ".join(f"{k}={v}" for k, v in sorted(n.labels.items())) for n in nodes)
             raise PreflightFailed(f"{role}.where: no node matches {where!r}; there are {shown or 'no nodes'}")
     able = [n for n in fits if set(cores) <= set(n.cores)]
     if not able:
         lacking = sorted(set(cores) - set(fits[0].cores)) if fits else list(cores)
         have = ", ".join(map(str, fits[0].cores)) if fits else "none"
-        raise PreflightFailed(
-            f"{role}.cores: core {lacking[0]} does not exist on {_names(fits)}; its cores are {have}"
-        )
+        raise PreflightFailed(f"{role}.cores: core {lacking[0]} does not exist on {_names(fits)}; its cores are {have}")
     return able
 
 
@@ -232,14 +218,10 @@ def _refusals(conditions: Mapping[str, Sequence[AskedViolation]], node: NodeInfo
         for asked in violations:
             if CATALOGUE[asked.name].axis == "workload":
                 continue
-            able = node.capabilities.get(
-                asked.name, {"supported": False, "reason": "the agent does not know it"}
-            )
+            able = node.capabilities.get(asked.name, {"supported": False, "reason": "the agent does not know it"})
             most = able.get("max_dose")
             if not able["supported"]:
-                found.append(
-                    Refusal(condition, asked.name, node.name, str(able.get("reason", "not supported")))
-                )
+                found.append(Refusal(condition, asked.name, node.name, str(able.get("reason", "not supported"))))
             elif most is not None and asked.dose > most:
                 reason = f"{asked.dose:g} {asked.unit} asked, the node gives at most {most:g}"
                 found.append(Refusal(condition, asked.name, node.name, reason))

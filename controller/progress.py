@@ -20,9 +20,7 @@ def human_duration(seconds: float) -> str:
 class Progress:
     """Counts trials and estimates the rest from those done in this process, else from the plan."""
 
-    def __init__(
-        self, total: int, done: int, trial_s: float, *, stream: TextIO | None = None, quiet: bool = False
-    ) -> None:
+    def __init__(self, total: int, done: int, trial_s: float, *, stream: TextIO | None = None, quiet: bool = False) -> None:
         self._stream = stream or sys.stderr
         self._live = self._stream.isatty()
         self._quiet = quiet
@@ -68,9 +66,7 @@ class Progress:
         """The current trial is over for good."""
         self._done += 1
         self._done_here += 1
-        self.say(
-            f"[{self._done:>{len(str(self._total))}}/{self._total}] {self._what}: {text}  ETA {self._eta()}"
-        )
+        self.say(f"[{self._done:>{len(str(self._total))}}/{self._total}] {self._what}: {text}  ETA {self._eta()}")
 
     def again(self, text: str) -> None:
         """The current trial will be tried again."""
@@ -81,9 +77,7 @@ class Progress:
 
     def _eta(self) -> str:
         left = self._total - self._done
-        each = (
-            (time.monotonic() - self._begun) / self._done_here if self._done_here else self._planned_trial_s
-        )
+        each = (time.monotonic() - self._begun) / self._done_here if self._done_here else self._planned_trial_s
         spent = 0.0 if self._done_here == self._done else min(each, time.monotonic() - self._trial_begun)
         return human_duration(max(0.0, left * each - spent)) if left else "0s"
 

@@ -16,9 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from protos.records import METRICS
 
 _MOST_BYTES = 8 << 20
-_opener = urllib.request.build_opener(
-    urllib.request.ProxyHandler({})
-)  # a lab's http_proxy must not see loopback
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a lab's http_proxy must not see loopback
 
 
 class Scraper:

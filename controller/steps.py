@@ -91,9 +91,7 @@ class Steps:
             got.preloaded = await self._step("preload", self._each_load(self._preload, _PRELOAD_MS))
         orders = self._orders("violate")
         if orders:
-            answer = await self._step(
-                "violate", self._ask(target, pb.Violate(violations=orders), _VIOLATE_MS)
-            )
+            answer = await self._step("violate", self._ask(target, pb.Violate(violations=orders), _VIOLATE_MS))
             got.applied += answer["applied"]
         if orders or self._orders("deploy"):
             watch = pb.VerifyDose(window_ms=_VERIFY_MS)
@@ -154,9 +152,7 @@ class Steps:
         """T0 is absolute, on this process's clock; each agent converts it by the offset that it measured."""
         phases = self._campaign.phases
         self.got.t0_mono_ns = time.monotonic_ns() + _LEAD_NS
-        start = pb.Start(
-            t0_controller_mono_ns=self.got.t0_mono_ns, warmup_s=phases.warmup_s, measure_s=phases.measure_s
-        )
+        start = pb.Start(t0_controller_mono_ns=self.got.t0_mono_ns, warmup_s=phases.warmup_s, measure_s=phases.measure_s)
         asked = (self._ask(agent, start, _START_MS) for agent in self._everyone())
         self.got.started = dict(zip(self._everyone(), await asyncio.gather(*asked), strict=True))
 
@@ -171,9 +167,7 @@ class Steps:
 
     def _orders(self, stage: str) -> list[pb.ViolationOrder]:
         return [
-            pb.ViolationOrder(
-                name=v.name, dose=v.dose, options=dict(v.options), target_cores=list(self._trial.target_cores)
-            )
+            pb.ViolationOrder(name=v.name, dose=v.dose, options=dict(v.options), target_cores=list(self._trial.target_cores))
             for v in self._trial.violations
             if CATALOGUE[v.name].stage == stage
         ]
@@ -212,9 +206,7 @@ class Steps:
         )
 
     def _preload(self, shard: int) -> pb.Preload:
-        return pb.Preload(
-            trace=self._trace(shard), endpoint=self._endpoint(), cores=list(self._trial.load_cores)
-        )
+        return pb.Preload(trace=self._trace(shard), endpoint=self._endpoint(), cores=list(self._trial.load_cores))
 
     def _arm(self, shard: int) -> pb.Arm:
         workload, phases = self._campaign.workload, self._campaign.phases

@@ -64,15 +64,11 @@ class RunFolder:
             path.mkdir(parents=True)
         except FileExistsError:
             if run is not None:
-                raise UsageError(
-                    f"{path}: this run exists; give another name, or `offspec resume {path}`"
-                ) from None
+                raise UsageError(f"{path}: this run exists; give another name, or `offspec resume {path}`") from None
             path = base / campaign / f"{name}-{secrets.token_hex(2)}"
             path.mkdir(parents=True)
         except OSError as error:
-            raise UsageError(
-                f"{path}: cannot be made ({error.strerror}); give a writable folder by --runs"
-            ) from None
+            raise UsageError(f"{path}: cannot be made ({error.strerror}); give a writable folder by --runs") from None
         return cls(path)
 
     @classmethod

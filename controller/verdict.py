@@ -66,9 +66,7 @@ def judge(seen: Evidence) -> Judged:
         reasons += [f"left behind: {left}" for left in seen.not_cleaned]
     if verdict != "invalid" and not seen.target.get("alive", True):
         code = seen.target.get("exit")
-        return Judged(
-            verdict, (*reasons, f"the system ended during the trial (exit {code})"), "fails", "system"
-        )
+        return Judged(verdict, (*reasons, f"the system ended during the trial (exit {code})"), "fails", "system")
     outcome = _outcome([str(s.get("outcome", "unknown")) for s in seen.self_check.values()])
     return Judged(verdict, tuple(reasons), outcome, "invalid" if verdict == "invalid" else None)
 

@@ -114,9 +114,7 @@ class _Parser:
         if isinstance(value, str):
             self._fail(column, "compares numbers only")
         compare, bound = _ORDER[relation], float(value)
-        return lambda labels: (
-            isinstance(labels.get(label), int | float) and compare(float(labels[label]), bound)
-        )
+        return lambda labels: isinstance(labels.get(label), int | float) and compare(float(labels[label]), bound)
 
     def _membership(self, label: str) -> Test:
         if not self._take("["):

@@ -20,15 +20,9 @@ def compile_all(campaign: Campaign, plan: Plan, folder: Path) -> Mapping[str, Co
     for trial in plan.trials:
         if trial.workload in made:
             continue
-        bends = [
-            TransformSpec(v.name, v.dose, dict(v.options))
-            for v in trial.violations
-            if CATALOGUE[v.name].axis == "workload"
-        ]
+        bends = [TransformSpec(v.name, v.dose, dict(v.options)) for v in trial.violations if CATALOGUE[v.name].axis == "workload"]
         made[trial.workload] = compile_workload(
-            open_trace(
-                campaign.resolve(work.trace), format=work.format, options=work.options, seed=campaign.seed
-            ),
+            open_trace(campaign.resolve(work.trace), format=work.format, options=work.options, seed=campaign.seed),
             [*bends_of(work.transforms), *bends],
             driver=campaign.system.driver,
             rate_per_s=work.rate,

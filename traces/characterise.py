@@ -37,12 +37,8 @@ def describe(trace: Trace) -> dict[str, Any]:
     Raises InvalidInput for a trace without rows or without an end.
     """
     if not trace.bounded:
-        raise InvalidInput(
-            f"{trace.meta.name}: a synthesis without an end; expected a length; add ,for=10s or ,rows=N"
-        )
-    parts: dict[str, list[npt.NDArray[Any]]] = {
-        name: [] for name in ("arrival", "key", "length", "service", *_SIZES)
-    }
+        raise InvalidInput(f"{trace.meta.name}: a synthesis without an end; expected a length; add ,for=10s or ,rows=N")
+    parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in ("arrival", "key", "length", "service", *_SIZES)}
     ops: Counter[str] = Counter()
     for batch in trace.batches():
         if not batch.num_rows:
@@ -69,9 +65,7 @@ def describe(trace: Trace) -> dict[str, Any]:
     columns = {name: np.concatenate(found) for name, found in parts.items() if found}
     del parts
     said: dict[str, Any] = {
-        "arrival": arrival_figures(
-            columns["arrival"], trace.meta.source_offset_ns, trace.meta.arrival_resolution_ns
-        ),
+        "arrival": arrival_figures(columns["arrival"], trace.meta.source_offset_ns, trace.meta.arrival_resolution_ns),
         "ops": dict(sorted(ops.items())),
     }
     if "key" in columns:
@@ -119,9 +113,7 @@ def spread_of(values: npt.NDArray[Any]) -> dict[str, Any]:
     """Quantiles, mean and sum of a column."""
     numbers = values.astype(np.float64)
     levels = np.percentile(numbers, QUANTILES)
-    said: dict[str, Any] = {
-        f"p{level}": rounded(value) for level, value in zip(QUANTILES, levels, strict=True)
-    }
+    said: dict[str, Any] = {f"p{level}": rounded(value) for level, value in zip(QUANTILES, levels, strict=True)}
     return said | {"mean": rounded(numbers.mean()), "sum": rounded(numbers.sum(), 12), "n": len(numbers)}
 
 

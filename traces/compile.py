@@ -106,11 +106,7 @@ def compose(
         by_stage[transform_of(spec).stage].append(spec)
     source = by_stage["source"]
     if spread is not None:
-        options = (
-            {"rate": f"{rate_per_s!r}/s"}
-            if trace.meta.arrival_model == "none" and rate_per_s is not None
-            else {}
-        )
+        options = {"rate": f"{rate_per_s!r}/s"} if trace.meta.arrival_model == "none" and rate_per_s is not None else {}
         source.insert(0, TransformSpec("spread", spread, options))
     elif not any(spec.name == "spread" for spec in source):
         refuse_coarse(trace.meta)
@@ -127,10 +123,7 @@ def compose(
     trace = apply(trace, [TransformSpec("loop", f"{duration_ns}ns")], seed)
     rounds = trace.meta.transforms[-1].get("rounds", 1)
     if rounds > 1:
-        notes.append(
-            f"{name}: shorter than {duration_ns / 1e9:g} s, so it repeats {rounds} times; its keys repeat "
-            "with it"
-        )
+        notes.append(f"{name}: shorter than {duration_ns / 1e9:g} s, so it repeats {rounds} times; its keys repeat with it")
     if rate_per_s is not None and trace.meta.arrival_model != "generated":
         offered = extent(trace).rows * 1e9 / duration_ns
         if abs(offered / rate_per_s - 1) > 0.1:

@@ -45,9 +45,7 @@ def open_compiled(path: Path) -> Trace:
     if meta is None:
         raise InvalidInput(f"{path}: not a compiled trace; expected one written by offspec; import it first")
     if meta.rows != rows:
-        raise InvalidInput(
-            f"{path}: {rows} rows, its metadata says {meta.rows}; expected the same; compile it again"
-        )
+        raise InvalidInput(f"{path}: {rows} rows, its metadata says {meta.rows}; expected the same; compile it again")
     return canonical_trace(path, meta, rows)
 
 

@@ -42,9 +42,7 @@ class Tally:
         self.rows += batch.num_rows
         op = batch.column("op")
         counts = np.bincount(op.indices.to_numpy(), minlength=len(op.dictionary))
-        self._ops.update(
-            {word: int(n) for word, n in zip(op.dictionary.to_pylist(), counts, strict=True) if n}
-        )
+        self._ops.update({word: int(n) for word, n in zip(op.dictionary.to_pylist(), counts, strict=True) if n})
         for name in _SUMMED:
             known = present(batch, name)
             if known.any():
@@ -91,9 +89,7 @@ def _bytes_of(column: pa.Array) -> list[bytes]:
         return [valid, lengths.tobytes(), column.flatten().to_numpy().tobytes()]
     if pa.types.is_string(kind):
         filled = column.fill_null("")
-        offsets = np.frombuffer(filled.buffers()[1], dtype=np.int32)[
-            filled.offset : filled.offset + len(filled) + 1
-        ]
+        offsets = np.frombuffer(filled.buffers()[1], dtype=np.int32)[filled.offset : filled.offset + len(filled) + 1]
         data = filled.buffers()[2]
         text = data[int(offsets[0]) : int(offsets[-1])].to_pybytes() if data is not None else b""
         return [valid, np.diff(offsets).tobytes(), text]

@@ -72,9 +72,7 @@ def scale_all(draws: U64, width: int) -> U64:
     return result
 
 
-def slot_offsets(
-    key: int, slots: U64, indices: U64, counts: U64, slot_ns: int, mode: str
-) -> npt.NDArray[np.int64]:
+def slot_offsets(key: int, slots: U64, indices: U64, counts: U64, slot_ns: int, mode: str) -> npt.NDArray[np.int64]:
     """Where in their slots events lie, in ns, not yet sorted: the indices[j]-th of counts[j] events of
     slots[j].
     """

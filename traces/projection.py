@@ -63,9 +63,7 @@ def _options(given: Mapping[str, object]) -> dict[str, int]:
     values = dict(OPTIONS)
     for name, value in given.items():
         if name not in OPTIONS:
-            raise InvalidInput(
-                f"projection: option {name!r} is unknown; expected one of {', '.join(OPTIONS)}"
-            )
+            raise InvalidInput(f"projection: option {name!r} is unknown; expected one of {', '.join(OPTIONS)}")
         values[name] = parse_size(str(value), f"projection: {name}")
     if not 1 <= values["key_bytes"] <= 65_535:
         raise InvalidInput(f"projection: key_bytes: {values['key_bytes']}; expected 1 to 65535")

@@ -23,9 +23,7 @@ LABEL = pa.dictionary(pa.int32(), pa.utf8())
 
 SCHEMA = pa.schema(
     [
-        pa.field(
-            "arrival_ns", pa.int64(), nullable=False
-        ),  # after the window's start, which need not be the first row
+        pa.field("arrival_ns", pa.int64(), nullable=False),  # after the window's start, which need not be the first row
         pa.field("seq", pa.uint64(), nullable=False),  # order in the source, breaks ties
         pa.field("kind", NAME, nullable=False),
         pa.field("op", NAME, nullable=False),

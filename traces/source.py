@@ -27,17 +27,13 @@ def open_trace(
     path = Path(text)
     if not path.exists() and is_synthesis(text):
         if format is not None or options:
-            raise InvalidInput(
-                f"{text}: a synthesis has no format or options; expected its values in the text: ,name=value"
-            )
+            raise InvalidInput(f"{text}: a synthesis has no format or options; expected its values in the text: ,name=value")
         return synthesise(parse_recipe(text, seed), text)
     if format is not None and format not in formats():
         raise InvalidInput(f"{text}: format {format!r} is unknown; expected one of {', '.join(formats())}")
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "no such file"
-        raise InvalidInput(
-            f"{text}: {what}; expected a trace file, or a synthesis such as poisson:1000,for=10s"
-        )
+        raise InvalidInput(f"{text}: {what}; expected a trace file, or a synthesis such as poisson:1000,for=10s")
     if path.stat().st_size == 0:
         raise InvalidInput(f"{text}: the file is empty; expected a trace; fetch it again")
     try:

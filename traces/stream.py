@@ -133,9 +133,7 @@ class Extent:
 def extent(trace: Trace) -> Extent:
     """Reads the trace once. Raises InvalidInput for one without rows or without an end."""
     if not trace.bounded:
-        raise InvalidInput(
-            f"{trace.meta.name}: a synthesis without an end; expected a length; add ,for=10s or ,rows=N"
-        )
+        raise InvalidInput(f"{trace.meta.name}: a synthesis without an end; expected a length; add ,for=10s or ,rows=N")
     rows, first, last, seq = 0, 0, 0, 0
     for batch in trace.batches():
         if not batch.num_rows:
@@ -146,7 +144,5 @@ def extent(trace: Trace) -> Extent:
         rows, last = rows + batch.num_rows, int(arrival[-1])
         seq = max(seq, int(ints(batch, "seq").max()))
     if not rows:
-        raise InvalidInput(
-            f"{trace.meta.name}: no rows; expected at least one request; widen the window or check the file"
-        )
+        raise InvalidInput(f"{trace.meta.name}: no rows; expected at least one request; widen the window or check the file")
     return Extent(rows, first, last, seq)

@@ -100,9 +100,7 @@ def parse_recipe(spec: str, seed: int) -> Recipe:
     for part in rest:
         name, equals, text = part.partition("=")
         if name not in readers or not equals:
-            raise InvalidInput(
-                f"{spec}: {part!r} is not known; expected name=value with one of {', '.join(readers)}"
-            )
+            raise InvalidInput(f"{spec}: {part!r} is not known; expected name=value with one of {', '.join(readers)}")
         values["for_ns" if name == "for" else name] = readers[name](text, f"{spec}: {name}")
     return Recipe(**values)  # type: ignore[arg-type]
 
@@ -148,8 +146,7 @@ def _size_law(text: str, where: str) -> SizeLaw:
         if size <= MAX_SIZE_BYTES:
             return SizeLaw("constant", size)
     raise InvalidInput(
-        f"{where}: {text!r}; expected 64, uniform:LOW:HIGH, lognormal:MEAN:SIGMA or pareto:LEAST:SHAPE, of "
-        "at most 512MiB"
+        f"{where}: {text!r}; expected 64, uniform:LOW:HIGH, lognormal:MEAN:SIGMA or pareto:LEAST:SHAPE, of at most 512MiB"
     )
 
 

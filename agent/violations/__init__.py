@@ -91,7 +91,5 @@ def place(options: Mapping[str, str], context: Context, default: str) -> int | N
         return context.target_cores[0] if context.target_cores else context.all_cores[0]
     others = [c for c in context.all_cores if c not in context.target_cores]
     if not others:
-        raise UsageError(
-            "place other-core: the target has every core of this node; use same-core or anywhere"
-        )
+        raise UsageError("place other-core: the target has every core of this node; use same-core or anywhere")
     return others[0]

@@ -47,9 +47,7 @@ class Cpu:
 
     def probe(self, cgroups: Cgroups, cores: int) -> Capability:
         if cgroups.version:
-            return Capability(
-                True, f"spinner under a cgroup v{cgroups.version} quota", "exact", max_dose=100.0
-            )
+            return Capability(True, f"spinner under a cgroup v{cgroups.version} quota", "exact", max_dose=100.0)
         if shutil.which("stress-ng"):
             return Capability(
                 True,
@@ -58,9 +56,7 @@ class Cpu:
                 "no writable cgroup: the dose sinks when contended",
                 100.0,
             )
-        return Capability(
-            False, reason="no writable cpu cgroup, and stress-ng is not installed (apt install stress-ng)"
-        )
+        return Capability(False, reason="no writable cpu cgroup, and stress-ng is not installed (apt install stress-ng)")
 
     def apply(self, dose: float, options: Mapping[str, str], context: Context) -> Neighbour:
         core = place(options, context, "same-core")
@@ -73,9 +69,7 @@ class Cpu:
                 if dose > 0:
                     scope.spawn([sys.executable, "-m", "agent.antagonists", "cpu"], cores=cores)
                 return Neighbour(scope, f"spinner under a cgroup v{scope.version} quota", "exact")
-            scope.spawn(
-                ["stress-ng", "--cpu", "1", "--cpu-load", f"{dose:.0f}", "--cpu-method", "int64"], cores=cores
-            )
+            scope.spawn(["stress-ng", "--cpu", "1", "--cpu-load", f"{dose:.0f}", "--cpu-method", "int64"], cores=cores)
             return Neighbour(scope, "stress-ng --cpu-load", "proxy")
         except (LaunchFailed, OSError) as error:
             scope.end()

@@ -37,16 +37,12 @@ class CpuQuota:
 
     def probe(self, cgroups: Cgroups, cores: int) -> Capability:
         if cgroups.version:
-            return Capability(
-                True, f"cgroup v{cgroups.version} bandwidth limit", "exact", max_dose=cores * 100.0
-            )
+            return Capability(True, f"cgroup v{cgroups.version} bandwidth limit", "exact", max_dose=cores * 100.0)
         return Capability(False, reason="no writable cpu cgroup; run the agent as root or delegate one to it")
 
     def apply(self, dose: float, options: Mapping[str, str], context: Context) -> Quota:
         if context.target is None or not context.target.limits:
-            raise PreflightFailed(
-                "violation cpu-quota: it limits a system under test, and there is none in a cgroup here"
-            )
+            raise PreflightFailed("violation cpu-quota: it limits a system under test, and there is none in a cgroup here")
         context.target.set_quota(dose / 100, round(float(options.get("period_ms", _PERIOD_MS)) * 1000))
         return Quota(context.target)
 

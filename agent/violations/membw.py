@@ -88,9 +88,7 @@ class MemoryBandwidth:
         streams = Streams(scope, counter)
         # The buffer is touched before the first byte counts: a dose is in force when it is given, not when it is asked.
         deadline = time.monotonic() + _COUNTER_WAIT_S
-        while (
-            dose > 0 and streams._moved() == 0 and child.exit_code() is None and time.monotonic() < deadline
-        ):
+        while dose > 0 and streams._moved() == 0 and child.exit_code() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         streams.measure()
         return streams

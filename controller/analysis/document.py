@@ -41,9 +41,7 @@ def _seconds_of(
     def seconds(entry: Mapping[str, Any], metric: str) -> list[float]:
         record = known[entry["id"], entry["attempt"]]
         table = read_table(run_dir, "histograms", record.trial, record.attempt)
-        parts = [
-            h for second, h in by_second(table, "response").items() if second >= record.warmup_s and h.total
-        ]
+        parts = [h for second, h in by_second(table, "response").items() if second >= record.warmup_s and h.total]
         match metric:
             case "response_p50" | "response_p99":
                 q = 0.5 if metric == "response_p50" else 0.99

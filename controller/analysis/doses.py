@@ -12,9 +12,7 @@ from protos.violations import CATALOGUE
 _CONFIRMED, _PARTIAL = 0.9, 0.5
 
 
-def dose_summaries(
-    run_dir: Path, trial: Trial, attempt: int, warmup_s: int, measure_s: int
-) -> list[dict[str, Any]]:
+def dose_summaries(run_dir: Path, trial: Trial, attempt: int, warmup_s: int, measure_s: int) -> list[dict[str, Any]]:
     """violation, unit, asked, mechanism, fidelity, measured (mean; null if never read), p5, p95, coverage, verdict.
 
     Coverage is the share of the measured seconds in which the dose was right within the catalogue's tolerance; a second without
@@ -24,11 +22,7 @@ def dose_summaries(
     found = []
     for name in dict.fromkeys(row["violation"] for row in rows):
         mine = [r for r in rows if r["violation"] == name]
-        given = {
-            r["second"]: r["given"]
-            for r in mine
-            if warmup_s <= r["second"] < warmup_s + measure_s and r["given"] is not None
-        }
+        given = {r["second"]: r["given"] for r in mine if warmup_s <= r["second"] < warmup_s + measure_s and r["given"] is not None}
         spec, asked = CATALOGUE[name], mine[0]["asked"]
         slack = max(spec.tolerance * abs(asked), spec.tolerance_abs) + 1e-9
         right = sum(abs(g - asked) <= slack for g in given.values())

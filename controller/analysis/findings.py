@@ -27,18 +27,13 @@ def findings(entries: Sequence[Mapping[str, Any]], scores: Sequence[Score]) -> l
     found += _robust(scores, variants)
     failed = dict.fromkeys((e["variant"], e["condition"]) for e in believed if e["outcome"] == "fails")
     found += [f"{variant} fails under {condition}." for variant, condition in failed]
-    unconfirmed = {
-        (e["condition"], d["violation"]) for e in believed for d in e["dose"] if d["verdict"] != "confirmed"
-    }
+    unconfirmed = {(e["condition"], d["violation"]) for e in believed for d in e["dose"] if d["verdict"] != "confirmed"}
     found += [
-        f"The dose of {v} under {c} was not confirmed in every trial: read its rows with care."
-        for c, v in sorted(unconfirmed)
+        f"The dose of {v} under {c} was not confirmed in every trial: read its rows with care." for c, v in sorted(unconfirmed)
     ]
     invalid = [e["id"] for e in entries if e["verdict"] == "invalid" and e["failure_class"] != "cancelled"]
     if invalid:
-        found.append(
-            f"{len(invalid)} attempts were not believed and left out: {', '.join(dict.fromkeys(invalid[:5]))}."
-        )
+        found.append(f"{len(invalid)} attempts were not believed and left out: {', '.join(dict.fromkeys(invalid[:5]))}.")
     if believed:
         found.append("Holds for this machine and this day: one machine proves little about others.")
     return found
@@ -46,9 +41,7 @@ def findings(entries: Sequence[Mapping[str, Any]], scores: Sequence[Score]) -> l
 
 def _mean(entries: Sequence[Mapping[str, Any]], variant: str, condition: str, metric: str) -> float | None:
     values = [
-        v
-        for e in entries
-        if e["variant"] == variant and e["condition"] == condition and (v := figure(e, metric)) is not None
+        v for e in entries if e["variant"] == variant and e["condition"] == condition and (v := figure(e, metric)) is not None
     ]
     return sum(values) / len(values) if values else None
 
@@ -87,14 +80,8 @@ def _within_noise(entries: Sequence[Mapping[str, Any]], score: Score) -> bool:
 
 
 def _retention(score: Score) -> str:
-    interval = (
-        f" [{score.low:.2g}, {score.high:.2g}]" if score.low is not None and score.high is not None else ""
-    )
-    over = (
-        f"{score.trials} blocks"
-        if score.unit == "block" and score.trials > 1
-        else "one block (interval over seconds)"
-    )
+    interval = f" [{score.low:.2g}, {score.high:.2g}]" if score.low is not None and score.high is not None else ""
+    over = f"{score.trials} blocks" if score.unit == "block" and score.trials > 1 else "one block (interval over seconds)"
     assert score.value is not None
     verb = "keeps" if score.value < 1 else "gains to"
     return f"{score.variant} under {score.condition} {verb} {score.value:.2g}{interval} of its nominal {_WORDS[score.metric]} ({over})."
@@ -102,19 +89,13 @@ def _retention(score: Score) -> str:
 
 def _robust(scores: Sequence[Score], variants: Sequence[str]) -> list[str]:
     """The pair of portabilities that `robust` means: performance and efficiency, never one number alone."""
-    pairs = {
-        v: (portability(scores, v, "response_p99"), portability(scores, v, "efficiency")) for v in variants
-    }
+    pairs = {v: (portability(scores, v, "response_p99"), portability(scores, v, "efficiency")) for v in variants}
     said = [
         f"{v} {performance:.2g} / {efficiency:.2g}"
         for v, (performance, efficiency) in pairs.items()
         if performance is not None and efficiency is not None
     ]
-    return (
-        [f"Portability (harmonic mean over conditions) of response p99 / efficiency: {', '.join(said)}."]
-        if said
-        else []
-    )
+    return [f"Portability (harmonic mean over conditions) of response p99 / efficiency: {', '.join(said)}."] if said else []
 
 
 def _number(value: float) -> str:

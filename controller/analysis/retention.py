@@ -93,9 +93,7 @@ def usable(entries: Sequence[Entry]) -> list[Entry]:
     return list(first.values())
 
 
-def retentions(
-    entries: Sequence[Entry], seconds: Callable[[Entry, str], Sequence[float]] | None = None
-) -> list[Score]:
+def retentions(entries: Sequence[Entry], seconds: Callable[[Entry, str], Sequence[float]] | None = None) -> list[Score]:
     """Scores of every variant, condition and metric for which there is nominal to compare with.
 
     `seconds` gives an entry's figure for each of its seconds, for the interval of a single block.
@@ -105,9 +103,7 @@ def retentions(
     cells = dict.fromkeys((e["variant"], e["condition"]) for e in believed if e["condition"] != NOMINAL)
     for variant, condition in cells:
         nominal = {e["block"]: e for e in believed if e["variant"] == variant and e["condition"] == NOMINAL}
-        violated = {
-            e["block"]: e for e in believed if e["variant"] == variant and e["condition"] == condition
-        }
+        violated = {e["block"]: e for e in believed if e["variant"] == variant and e["condition"] == condition}
         pairs = [(nominal[b], violated[b]) for b in sorted(nominal) if b in violated]
         for metric in METRICS:
             found.append(_score(variant, condition, metric, pairs, seconds))
@@ -167,8 +163,7 @@ def _over_seconds(
         return None, None
     rng = np.random.Generator(np.random.PCG64(1))
     draws = [
-        np.median(rng.choice(violated, len(violated)))
-        / max(1e-12, np.median(rng.choice(nominal, len(nominal))))
+        np.median(rng.choice(violated, len(violated))) / max(1e-12, np.median(rng.choice(nominal, len(nominal))))
         for _ in range(1000)
     ]
     spread = np.log(np.maximum(draws, 1e-12))
@@ -184,10 +179,7 @@ def noise_floor(entries: Sequence[Entry], variant: str, metric: str) -> float | 
     values = [
         v
         for e in usable(entries)
-        if e["variant"] == variant
-        and e["condition"] == NOMINAL
-        and (v := figure(e, metric)) is not None
-        and v > 0
+        if e["variant"] == variant and e["condition"] == NOMINAL and (v := figure(e, metric)) is not None and v > 0
     ]
     return max(values) / min(values) - 1 if len(values) > 1 else None
 

@@ -18,9 +18,7 @@ def read_table(run_dir: Path, table: str, trial: str, attempt: int) -> pa.Table:
         try:
             parts.append(pq.read_table(path, schema=TABLES[table], partitioning=None))
         except (pa.ArrowInvalid, OSError) as error:
-            raise InvalidInput(
-                f"{path}: damaged ({str(error).splitlines()[0]}); restore it, or repeat the trial"
-            ) from None
+            raise InvalidInput(f"{path}: damaged ({str(error).splitlines()[0]}); restore it, or repeat the trial") from None
     return pa.concat_tables(parts) if parts else TABLES[table].empty_table()
 
 

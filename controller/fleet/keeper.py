@@ -130,9 +130,7 @@ def answers(port: int) -> bool:
 def main(order: dict[str, object]) -> int:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(
-            each, signal.SIG_IGN
-        )  # only the end of the pipe ends us: whoever signals the group means the controller
+        signal.signal(each, signal.SIG_IGN)  # only the end of the pipe ends us: whoever signals the group means the controller
     cores = order.get("cores")
     if isinstance(cores, list) and cores:
         try:

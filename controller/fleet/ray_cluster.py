@@ -35,9 +35,7 @@ class RayCluster:
         try:
             ray.init(address=self._address, namespace="offspec", log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            raise OutOfReach(
-                f"Ray at {self._address}: {str(error).splitlines()[0]}; is the cluster up?"
-            ) from None
+            raise OutOfReach(f"Ray at {self._address}: {str(error).splitlines()[0]}; is the cluster up?") from None
         actor = agent_host_actor()
         nodes = [n for n in ray.nodes() if n["Alive"]]
         run = secrets.token_hex(3)
@@ -61,9 +59,7 @@ class RayCluster:
         try:
             ray.get(waiting, timeout=_PLACE_S)
         except ray.exceptions.RayError as error:
-            raise OutOfReach(
-                f"Ray at {self._address}: an agent could not be started: {str(error).splitlines()[-1]}"
-            ) from None
+            raise OutOfReach(f"Ray at {self._address}: an agent could not be started: {str(error).splitlines()[-1]}") from None
         return len(nodes)
 
     async def stop(self) -> None:

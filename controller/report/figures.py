@@ -22,16 +22,11 @@ def latency_panels(entries: Sequence[Entry], run_dir: Path) -> list[dict[str, st
     curves: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for variant, condition in dict.fromkeys((e["variant"], e["condition"]) for e in believed):
         mine = [e for e in believed if (e["variant"], e["condition"]) == (variant, condition)]
-        whole = merged(
-            histograms(read_table(run_dir, "histograms", e["id"], e["attempt"]))["response"] for e in mine
-        )
+        whole = merged(histograms(read_table(run_dir, "histograms", e["id"], e["attempt"]))["response"] for e in mine)
         if whole.total:
             reached, values = whole.curve()
             least = 1 / (whole.total * 2)
-            points = [
-                (1 / max(1 - q, least), v / 1000)
-                for q, v in zip(reached.tolist(), values.tolist(), strict=True)
-            ]
+            points = [(1 / max(1 - q, least), v / 1000) for q, v in zip(reached.tolist(), values.tolist(), strict=True)]
             curves[variant, condition] = [p for p in points if p[0] <= 2e4]
             top += [y for _, y in curves[variant, condition]]
     for variant in dict.fromkeys(e["variant"] for e in believed):
@@ -51,16 +46,12 @@ def ordered_conditions(entries: Sequence[Entry]) -> list[str]:
     return sorted(dict.fromkeys(e["condition"] for e in entries), key=lambda c: (c != NOMINAL, c))
 
 
-def time_lines(
-    entries: Sequence[Entry], run_dir: Path, records: Mapping[tuple[str, int], Any]
-) -> list[dict[str, str]]:
+def time_lines(entries: Sequence[Entry], run_dir: Path, records: Mapping[tuple[str, int], Any]) -> list[dict[str, str]]:
     """One trial of each variant and condition, second by second, with its violation marked and the dose that was given."""
     panels = []
     seen: set[tuple[str, str]] = set()
     order = ordered_conditions(usable(entries))
-    for entry in sorted(
-        usable(entries), key=lambda e: (order.index(e["condition"]), e["variant"], e["block"])
-    ):
+    for entry in sorted(usable(entries), key=lambda e: (order.index(e["condition"]), e["variant"], e["block"])):
         cell = (entry["variant"], entry["condition"])
         if cell in seen:
             continue
@@ -91,9 +82,7 @@ def time_lines(
 
 def _dose(entry: Entry, record: Any, run_dir: Path) -> dict[str, str]:
     """The dose second by second, as a small line below."""
-    rows = [
-        r for r in read_table(run_dir, "doses", entry["id"], entry["attempt"]).to_pylist() if r["second"] >= 0
-    ]
+    rows = [r for r in read_table(run_dir, "doses", entry["id"], entry["attempt"]).to_pylist() if r["second"] >= 0]
     if not rows:
         return {"dose": "", "dose_legend": ""}
     lines = []

@@ -49,9 +49,7 @@ def write_report(
     }
     for name, template in (("report.html", "report.html"), ("report.md", "report.md")):
         write_whole(run_dir / name, _render(template, view).encode())
-    write_whole(
-        run_dir / "scores.json", (json.dumps({"scores": document["scores"]}, indent=1) + "\n").encode()
-    )
+    write_whole(run_dir / "scores.json", (json.dumps({"scores": document["scores"]}, indent=1) + "\n").encode())
     write_whole(run_dir / "events.jsonl", "".join(json.dumps(e) + "\n" for e in events).encode())
     _write_summary(run_dir, entries)
     return run_dir / "report.html"
@@ -92,11 +90,7 @@ def banner(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def retention_table(document: Mapping[str, Any], metric: str) -> dict[str, Any] | None:
     """Variants down, conditions across; a cell's class says how much was kept, its text says it again."""
-    scores = {
-        (s["variant"], s["condition"]): s
-        for s in document["scores"]
-        if s["metric"] == metric and s["value"] is not None
-    }
+    scores = {(s["variant"], s["condition"]): s for s in document["scores"] if s["metric"] == metric and s["value"] is not None}
     if not scores:
         return None
     conditions = [c for c in ordered_conditions(document["trials"]) if c != NOMINAL]

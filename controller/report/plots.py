@@ -117,14 +117,10 @@ def draw(plot: Plot) -> str:
     def y_of(value: float) -> float:
         return round(_TOP + (1 - plot.y.place(value)) * down, 1)
 
-    out = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(plot.title)}"><title>{escape(plot.title)}</title>'
-    ]
+    out = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(plot.title)}"><title>{escape(plot.title)}</title>']
     for band in plot.bands:
         left, right = x_of(band.start), x_of(band.end)
-        out.append(
-            f'<rect class="band" x="{left}" y="{_TOP}" width="{max(0, right - left):.1f}" height="{down}"/>'
-        )
+        out.append(f'<rect class="band" x="{left}" y="{_TOP}" width="{max(0, right - left):.1f}" height="{down}"/>')
         out.append(f'<text class="bandlabel" x="{left + 6:.1f}" y="{_TOP + 14}">{escape(band.label)}</text>')
     for value, text in plot.y.ticks:
         at = y_of(value)
@@ -133,13 +129,9 @@ def draw(plot: Plot) -> str:
     for value, text in plot.x.ticks:
         at = x_of(value)
         out.append(f'<line class="grid" x1="{at}" x2="{at}" y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/>')
-        out.append(
-            f'<text class="tick" x="{at}" y="{HEIGHT - _BOTTOM + 16}" text-anchor="middle">{escape(text)}</text>'
-        )
+        out.append(f'<text class="tick" x="{at}" y="{HEIGHT - _BOTTOM + 16}" text-anchor="middle">{escape(text)}</text>')
     middle = _LEFT + across / 2
-    out.append(
-        f'<text class="axis" x="{middle}" y="{HEIGHT - 4}" text-anchor="middle">{escape(plot.x.label)}</text>'
-    )
+    out.append(f'<text class="axis" x="{middle}" y="{HEIGHT - 4}" text-anchor="middle">{escape(plot.x.label)}</text>')
     center = _TOP + down / 2
     out.append(
         f'<text class="axis" transform="translate(13 {center}) rotate(-90)" text-anchor="middle">{escape(plot.y.label)}</text>'
@@ -147,9 +139,7 @@ def draw(plot: Plot) -> str:
     for line in plot.lines:
         points = " ".join(f"{x_of(x)},{y_of(y)}" for x, y in thin(line.points))
         dash = ' stroke-dasharray="5 4"' if line.dashed else ""
-        out.append(
-            f'<polyline class="line c{line.color}" points="{points}"{dash}><title>{escape(line.name)}</title></polyline>'
-        )
+        out.append(f'<polyline class="line c{line.color}" points="{points}"{dash}><title>{escape(line.name)}</title></polyline>')
     out.append("</svg>")
     return "".join(out)
 

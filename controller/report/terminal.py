@@ -25,9 +25,7 @@ def render_terminal(document: Mapping[str, Any]) -> str:
         ]
     ]
     cells = dict.fromkeys((e["variant"], e["condition"]) for e in entries)
-    ordered = sorted(
-        cells, key=lambda c: (list(dict.fromkeys(v for v, _ in cells)).index(c[0]), c[1] != NOMINAL, c[1])
-    )
+    ordered = sorted(cells, key=lambda c: (list(dict.fromkeys(v for v, _ in cells)).index(c[0]), c[1] != NOMINAL, c[1]))
     for variant, condition in ordered:
         mine = [e for e in entries if (e["variant"], e["condition"]) == (variant, condition)]
         rows.append(
@@ -36,9 +34,7 @@ def render_terminal(document: Mapping[str, Any]) -> str:
                 condition,
                 _mean([e["response_us"]["p50"] for e in mine]),
                 _mean([e["response_us"]["p99"] for e in mine]),
-                _share(
-                    [e["goodput_per_s"] / e["rate_due_per_s"] for e in mine if e["goodput_per_s"] is not None]
-                ),
+                _share([e["goodput_per_s"] / e["rate_due_per_s"] for e in mine if e["goodput_per_s"] is not None]),
                 _mean([e["requests_per_cpu_s"] for e in mine]),
                 _kept(document, variant, condition, "response_p50"),
                 _kept(document, variant, condition, "goodput"),
@@ -48,10 +44,7 @@ def render_terminal(document: Mapping[str, Any]) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:
-        text = [
-            cell.ljust(w) if i in (0, 1, 8) else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ]
+        text = [cell.ljust(w) if i in (0, 1, 8) else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
         lines.append("  ".join(text).rstrip())
     lines.insert(1, "  ".join("-" * w for w in widths))
     within = document.get("goodput_within_us")

@@ -58,9 +58,7 @@ def test_a_limit_keeps_what_is_before_it(gaps: list[int], until: int) -> None:
 
 @settings(deadline=None)
 @given(GAPS, st.floats(0.05, 6), st.integers(0, 2**63), st.sampled_from([1, 7, 64]))
-def test_rate_scale_stays_sorted_inside_the_span_and_is_repeatable(
-    gaps: list[int], factor: float, seed: int, lot: int
-) -> None:
+def test_rate_scale_stays_sorted_inside_the_span_and_is_repeatable(gaps: list[int], factor: float, seed: int, lot: int) -> None:
     whole = trace(gaps, lot)
     scaled = apply(whole, [TransformSpec("rate_scale", factor)], seed)
     batches = list(scaled.batches())

@@ -55,9 +55,7 @@ def format_of(path: Path) -> TraceFormat:
         with pa.input_stream(str(path), compression="detect") as stream:
             head = stream.read(HEAD_BYTES)
     except OSError as error:
-        raise InvalidInput(
-            f"{path}: cannot be read: {error}; expected a trace file; fetch it again"
-        ) from error
+        raise InvalidInput(f"{path}: cannot be read: {error}; expected a trace file; fetch it again") from error
     if not head:
         raise InvalidInput(f"{path}: the file is empty; expected a trace; fetch it again")
     sure = {name: format_.sniff(path, head) for name, format_ in formats().items()}

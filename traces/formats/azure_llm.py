@@ -22,9 +22,7 @@ TYPES = {"TIMESTAMP": pa.timestamp("ns"), "ContextTokens": pa.int32(), "Generate
 
 class AzureLlm:
     name = "azure_llm"
-    summary = (
-        "Azure LLM inference 2023 csv (TIMESTAMP, ContextTokens, GeneratedTokens): completions by tokens"
-    )
+    summary = "Azure LLM inference 2023 csv (TIMESTAMP, ContextTokens, GeneratedTokens): completions by tokens"
 
     def sniff(self, path: Path, head: bytes) -> int:
         return 3 if head.split(b"\n", 1)[0].strip() == b",".join(name.encode() for name in TYPES) else 0
@@ -46,9 +44,7 @@ class AzureLlm:
             citation="Patel et al., Splitwise, ISCA 2024",
         )
         trace = file_trace(path, meta, lambda: _read(path), options)
-        return dataclasses.replace(
-            trace, meta=dataclasses.replace(trace.meta, t0_unix_ns=trace.meta.source_offset_ns)
-        )
+        return dataclasses.replace(trace, meta=dataclasses.replace(trace.meta, t0_unix_ns=trace.meta.source_offset_ns))
 
 
 def _read(path: Path) -> Iterator[Chunk]:

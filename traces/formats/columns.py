@@ -95,13 +95,10 @@ def resolve(header: Sequence[str], options: Mapping[str, str], where: str) -> li
             maps[canonical] = ColumnMap(canonical, "", word=value)
             continue
         if column not in header:
-            raise InvalidInput(
-                f"{where}: option {option}: no column {column!r}; expected one of {', '.join(header)}"
-            )
+            raise InvalidInput(f"{where}: option {option}: no column {column!r}; expected one of {', '.join(header)}")
         if unit and unit not in _UNITS[role]:
             raise InvalidInput(
-                f"{where}: option {option}: unit {unit!r}; expected one of "
-                f"{', '.join(_UNITS[role]) or 'none'} after the colon"
+                f"{where}: option {option}: unit {unit!r}; expected one of {', '.join(_UNITS[role]) or 'none'} after the colon"
             )
         maps[canonical] = ColumnMap(canonical, column, unit)
     if "arrival_ns" not in maps:
@@ -111,14 +108,9 @@ def resolve(header: Sequence[str], options: Mapping[str, str], where: str) -> li
         )
     kind = maps.get("kind") or ColumnMap("kind", "", word=_guess_kind(maps))
     if kind.word and kind.word not in KINDS:
-        raise InvalidInput(
-            f"{where}: option kind: {kind.word!r} is no column and no kind; expected one of "
-            f"{', '.join(KINDS)}"
-        )
+        raise InvalidInput(f"{where}: option kind: {kind.word!r} is no column and no kind; expected one of {', '.join(KINDS)}")
     if "op" not in maps and not kind.word:
-        raise InvalidInput(
-            f"{where}: rows of several kinds but no column says the op; name one with the option op=COLUMN"
-        )
+        raise InvalidInput(f"{where}: rows of several kinds but no column says the op; name one with the option op=COLUMN")
     op = maps.get("op") or ColumnMap("op", "", word=OPS[kind.word][0])
     return [*(m for name, m in maps.items() if name not in ("kind", "op")), kind, op]
 
@@ -189,8 +181,7 @@ def chunk_of(batch: pa.RecordBatch, maps: Sequence[ColumnMap], path: str, done: 
             if converted.null_count:
                 row = done + int(np.flatnonzero(converted.is_null().to_numpy(zero_copy_only=False))[0])
                 raise InvalidInput(
-                    f"{path}: row {row} (from 0): column {column.column} is empty; expected a value in each "
-                    "row; correct the file"
+                    f"{path}: row {row} (from 0): column {column.column} is empty; expected a value in each row; correct the file"
                 )
             chunk[column.canonical] = converted.to_numpy() if column.canonical == "arrival_ns" else converted
         else:
@@ -203,16 +194,11 @@ def _check_words(chunk: Chunk, path: str, done: int, rows: int) -> None:
     kinds, ops = _words(chunk["kind"]), _words(chunk["op"])
     for kind in kinds:
         if kind not in KINDS:
-            raise InvalidInput(
-                f"{path}: rows {done} to {done + rows - 1}: kind {kind!r}; expected one of {', '.join(KINDS)}"
-            )
+            raise InvalidInput(f"{path}: rows {done} to {done + rows - 1}: kind {kind!r}; expected one of {', '.join(KINDS)}")
     allowed = {op for kind in kinds for op in OPS[kind]}
     for op in ops:
         if op not in allowed:
-            raise InvalidInput(
-                f"{path}: rows {done} to {done + rows - 1}: op {op!r}; expected one of "
-                f"{', '.join(sorted(allowed))}"
-            )
+            raise InvalidInput(f"{path}: rows {done} to {done + rows - 1}: op {op!r}; expected one of {', '.join(sorted(allowed))}")
 
 
 def _words(column: Any) -> list[str]:

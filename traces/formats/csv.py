@@ -15,9 +15,7 @@ from traces.stream import Trace
 
 class Csv:
     name = "csv"
-    summary = (
-        "any csv with a header: arrival_s, op, key, req_bytes ... or options such as arrival=time:ms, key=id"
-    )
+    summary = "any csv with a header: arrival_s, op, key, req_bytes ... or options such as arrival=time:ms, key=id"
 
     def sniff(self, path: Path, head: bytes) -> int:
         try:
@@ -25,27 +23,18 @@ class Csv:
         except UnicodeDecodeError:
             return 0
         names = line.split(",")
-        return (
-            2
-            if any(name == "arrival_ns" or name.startswith("arrival_") for name in names)
-            else int(path.suffix == ".csv")
-        )
+        return 2 if any(name == "arrival_ns" or name.startswith("arrival_") for name in names) else int(path.suffix == ".csv")
 
     def open(self, path: Path, options: Mapping[str, str]) -> Trace:
         check_options(options, ("sort", "delimiter", "name", *columns.option_names()), self.name)
         delimiter = options.get("delimiter", ",").replace("\\t", "\t")
         if len(delimiter) != 1:
-            raise InvalidInput(
-                f"{path}: option delimiter: {delimiter!r}; expected one character, \\t for a tabulator"
-            )
+            raise InvalidInput(f"{path}: option delimiter: {delimiter!r}; expected one character, \\t for a tabulator")
         maps = columns.resolve(csv_header(path, delimiter), options, str(path))
         types = {m.column: columns.csv_type(m) for m in maps if m.column}
         shared = [m for m in maps if m.column and types[m.column] != columns.csv_type(m)]
         if shared:
-            raise InvalidInput(
-                f"{path}: column {shared[0].column} is asked for in two meanings; expected one for each "
-                "column"
-            )
+            raise InvalidInput(f"{path}: column {shared[0].column} is asked for in two meanings; expected one for each column")
         kind = next(m.word for m in maps if m.canonical == "kind")
 
         arrival = next(m for m in maps if m.canonical == "arrival_ns")

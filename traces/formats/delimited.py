@@ -18,15 +18,11 @@ def csv_header(path: Path, delimiter: str = ",") -> list[str]:
         with pa.input_stream(str(path), compression="detect") as stream:
             line = io.TextIOWrapper(stream, encoding="utf-8-sig", newline=None).readline()
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(
-            f"{path}: {one_line(error)}; expected comma separated text in UTF-8; name another --format"
-        ) from error
+        raise InvalidInput(f"{path}: {one_line(error)}; expected comma separated text in UTF-8; name another --format") from error
     return next(csv.reader([line], delimiter=delimiter), [])
 
 
-def csv_batches(
-    path: Path, types: Mapping[str, pa.DataType], delimiter: str = ","
-) -> Iterator[pa.RecordBatch]:
+def csv_batches(path: Path, types: Mapping[str, pa.DataType], delimiter: str = ",") -> Iterator[pa.RecordBatch]:
     """The named columns in lots of about a megabyte. Raises InvalidInput that names the row."""
     try:
         with (
@@ -46,14 +42,10 @@ def csv_batches(
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
         raise _bad_row(path, types, delimiter, error) from error
     except OSError as error:
-        raise InvalidInput(
-            f"{path}: {one_line(error)}; expected readable comma separated text; fetch the file again"
-        ) from error
+        raise InvalidInput(f"{path}: {one_line(error)}; expected readable comma separated text; fetch the file again") from error
 
 
-def _bad_row(
-    path: Path, types: Mapping[str, pa.DataType], delimiter: str, error: BaseException
-) -> InvalidInput:
+def _bad_row(path: Path, types: Mapping[str, pa.DataType], delimiter: str, error: BaseException) -> InvalidInput:
     """Arrow does not say in which row a lot failed, so this looks for it, row by row."""
     with pa.input_stream(str(path), compression="detect") as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
@@ -94,7 +86,5 @@ def required(batch: pa.RecordBatch, name: str, path: Path, done: int) -> pa.Arra
     column = batch.column(name)
     if column.null_count:
         row = done + int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
-        raise InvalidInput(
-            f"{path}: line {row + 2}: column {name} is empty; expected a value in each row; correct the file"
-        )
+        raise InvalidInput(f"{path}: line {row + 2}: column {name} is empty; expected a value in each row; correct the file")
     return column

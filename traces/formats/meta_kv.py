@@ -35,9 +35,7 @@ READS = ("get", "gets")
 
 class MetaKv:
     name = "meta_kv"
-    summary = (
-        "CacheLib / Meta key-value csv, either column order; op_count is expanded; one-second stamps or none"
-    )
+    summary = "CacheLib / Meta key-value csv, either column order; op_count is expanded; one-second stamps or none"
 
     def sniff(self, path: Path, head: bytes) -> int:
         names = set(head.split(b"\n", 1)[0].decode(errors="replace").strip().split(","))
@@ -71,8 +69,7 @@ def _read(path: Path, types: Mapping[str, pa.DataType]) -> Iterator[Chunk]:
         bad = np.flatnonzero((count < 1) | (count > 2**31))
         if len(bad):
             raise InvalidInput(
-                f"{path}: line {done + int(bad[0]) + 2}: op_count {count[bad[0]]}; expected 1 or more; "
-                "correct the file"
+                f"{path}: line {done + int(bad[0]) + 2}: op_count {count[bad[0]]}; expected 1 or more; correct the file"
             )
         for rows, nth in _expanded(count):
             yield _chunk(path, batch.take(pa.array(rows)), nth, rows + done + 2)
@@ -88,9 +85,7 @@ def _expanded(count: npt.NDArray[np.int64]) -> Iterator[tuple[npt.NDArray[np.int
         yield rows, at - (ends[rows] - count[rows])
 
 
-def _chunk(
-    path: Path, batch: pa.RecordBatch, nth: npt.NDArray[np.int64], lines: npt.NDArray[np.int64]
-) -> Chunk:
+def _chunk(path: Path, batch: pa.RecordBatch, nth: npt.NDArray[np.int64], lines: npt.NDArray[np.int64]) -> Chunk:
     ops = batch.column("op").dictionary_encode()
     names = [FOLDED.get(name.lower(), name.lower()) for name in ops.dictionary.to_pylist()]
     for index, name in enumerate(names):

@@ -23,9 +23,7 @@ _MOST_ROWS = 2**44
 
 class OracleGeneral:
     name = "oracle_general"
-    summary = (
-        "libCacheSim oracleGeneral, 24-byte records (also .zst, .gz): key-value gets with one-second stamps"
-    )
+    summary = "libCacheSim oracleGeneral, 24-byte records (also .zst, .gz): key-value gets with one-second stamps"
 
     def sniff(self, path: Path, head: bytes) -> int:
         rows = np.frombuffer(head[: len(head) // RECORD.itemsize * RECORD.itemsize], dtype=RECORD)

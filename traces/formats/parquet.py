@@ -51,20 +51,12 @@ def canonical_meta(path: Path, file: pq.ParquetFile) -> TraceMeta | None:
     try:
         meta = TraceMeta.from_metadata(raw)
     except ValueError as error:
-        raise InvalidInput(
-            f"{path}: metadata {PREFIX}*: {error}; expected what offspec wrote; compile it again"
-        ) from error
+        raise InvalidInput(f"{path}: metadata {PREFIX}*: {error}; expected what offspec wrote; compile it again") from error
     if meta.schema_version > SCHEMA_VERSION:
-        raise InvalidInput(
-            f"{path}: schema version {meta.schema_version}; expected at most {SCHEMA_VERSION}; use a newer "
-            "offspec"
-        )
+        raise InvalidInput(f"{path}: schema version {meta.schema_version}; expected at most {SCHEMA_VERSION}; use a newer offspec")
     missing = set(SCHEMA.names) - set(file.schema_arrow.names)
     if missing:
-        raise InvalidInput(
-            f"{path}: column {', '.join(sorted(missing))} is missing; expected a canonical trace; compile "
-            "it again"
-        )
+        raise InvalidInput(f"{path}: column {', '.join(sorted(missing))} is missing; expected a canonical trace; compile it again")
     return meta
 
 
@@ -87,9 +79,7 @@ def canonical_batches(path: Path) -> Iterator[pa.RecordBatch]:
             try:
                 table = file.read_row_group(group, columns=SCHEMA.names)
                 batches = [
-                    pa.RecordBatch.from_arrays(
-                        [conform(batch.column(f.name), f.type) for f in SCHEMA], schema=SCHEMA
-                    )
+                    pa.RecordBatch.from_arrays([conform(batch.column(f.name), f.type) for f in SCHEMA], schema=SCHEMA)
                     for batch in table.to_batches(max_chunksize=BATCH_ROWS)
                 ]
             except (pa.ArrowException, OSError, KeyError) as error:
@@ -101,8 +91,7 @@ def canonical_batches(path: Path) -> Iterator[pa.RecordBatch]:
                 arrival = ints(batch, "arrival_ns")
                 if len(arrival) and (arrival[0] < last or (np.diff(arrival) < 0).any()):
                     raise InvalidInput(
-                        f"{path}: row group {group}: requests are not sorted by arrival_ns; expected them "
-                        "sorted; compile it again"
+                        f"{path}: row group {group}: requests are not sorted by arrival_ns; expected them sorted; compile it again"
                     )
                 last = int(arrival[-1]) if len(arrival) else last
                 yield batch
@@ -123,8 +112,7 @@ def _foreign(path: Path, file: pq.ParquetFile, options: Mapping[str, str]) -> Tr
                     done += batch.num_rows
             except (pa.ArrowException, OSError) as error:
                 raise InvalidInput(
-                    f"{path}: after row {done}: {one_line(error)}; expected readable Parquet; the file is "
-                    "damaged: fetch it again"
+                    f"{path}: after row {done}: {one_line(error)}; expected readable Parquet; the file is damaged: fetch it again"
                 ) from error
 
     first = next(read(), None)

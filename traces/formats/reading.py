@@ -130,9 +130,7 @@ def _kinds(read: Callable[[], Iterator[Chunk]]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _canonical(
-    path: Path, read: Callable[[], Iterator[Chunk]], offset: int, *, in_order: bool
-) -> Iterator[pa.RecordBatch]:
+def _canonical(path: Path, read: Callable[[], Iterator[Chunk]], offset: int, *, in_order: bool) -> Iterator[pa.RecordBatch]:
     done, last = 0, 0
     for chunk in read():
         rows = chunk_rows(chunk)
@@ -160,8 +158,7 @@ def _canonical(
         for name in _COUNTS:
             if present(batch, name).any() and (least := ints(batch, name).min()) < 0:
                 raise InvalidInput(
-                    f"{path}: requests {done} to {done + rows - 1}: {name} of {least}; expected 0 or more; "
-                    "correct the file"
+                    f"{path}: requests {done} to {done + rows - 1}: {name} of {least}; expected 0 or more; correct the file"
                 )
         done += rows
         yield from rebatched([batch], BATCH_ROWS)

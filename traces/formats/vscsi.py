@@ -54,13 +54,9 @@ class Vscsi:
             kinds=("block",),
             importer=self.name,
             arrival_resolution_ns=1_000,
-            loss_notes="commands that are neither read, write, flush nor trim are left out"
-            if other == "skip"
-            else "",
+            loss_notes="commands that are neither read, write, flush nor trim are left out" if other == "skip" else "",
         )
-        return file_trace(
-            path, meta, lambda: _read(path, other == "skip"), options, None if other == "skip" else rows
-        )
+        return file_trace(path, meta, lambda: _read(path, other == "skip"), options, None if other == "skip" else rows)
 
 
 def _read(path: Path, skip_other: bool) -> Iterator[Chunk]:

@@ -83,9 +83,7 @@ def apply(trace: Trace, specs: Iterable[TransformSpec], seed: int) -> Trace:
             "options": dict(spec.options),
             "seed": own,
         }
-        for added in bent.meta.transforms[
-            len(trace.meta.transforms) :
-        ]:  # what the transform itself has to say
+        for added in bent.meta.transforms[len(trace.meta.transforms) :]:  # what the transform itself has to say
             record |= added
         meta = dataclasses.replace(bent.meta, transforms=(*trace.meta.transforms, record))
         trace = dataclasses.replace(bent, meta=meta, origin=partial(_identity, trace, spec, own))

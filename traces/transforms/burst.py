@@ -37,9 +37,7 @@ class Burst:
         size = extent(trace)
         gaps = size.rows - 1
         if gaps < 1:
-            raise InvalidInput(
-                f"transform burst: {trace.meta.name} has {size.rows} request; expected at least two"
-            )
+            raise InvalidInput(f"transform burst: {trace.meta.name} has {size.rows} request; expected at least two")
         # n gaps cannot vary by more than sqrt(n - 1), where one holds all the time.
         if cv > 0.5 * math.sqrt(gaps):
             raise InvalidInput(
@@ -73,10 +71,7 @@ class _Bent:
 
     def __call__(self) -> Iterator[pa.RecordBatch]:
         gaps = self.size.rows - 1
-        total = sum(
-            float(self._gaps(start, min(gaps, start + BATCH_ROWS)).sum())
-            for start in range(0, gaps, BATCH_ROWS)
-        )
+        total = sum(float(self._gaps(start, min(gaps, start + BATCH_ROWS)).sum()) for start in range(0, gaps, BATCH_ROWS))
         scale = self.size.span_ns / total
         done, clock = 0, 0.0
         for batch in self.trace.batches():
@@ -87,9 +82,7 @@ class _Bent:
             sums = clock + np.cumsum(before) if done else np.concatenate(([0.0], np.cumsum(before)))
             clock = float(sums[-1])
             done += batch.num_rows
-            arrival = self.size.first_ns + np.minimum(np.rint(sums * scale), self.size.span_ns).astype(
-                np.int64
-            )
+            arrival = self.size.first_ns + np.minimum(np.rint(sums * scale), self.size.span_ns).astype(np.int64)
             yield with_columns(batch, {"arrival_ns": arrival})
 
     def _gaps(self, start: int, end: int) -> Floats:

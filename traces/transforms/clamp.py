@@ -26,31 +26,22 @@ class Clamp:
     options = (*_BYTES, *_TOKENS)
 
     def bend(self, trace: Trace, spec: TransformSpec, seed: int) -> StreamTrace:
-        limits = (
-            dict.fromkeys(_BYTES, parse_size(spec.value, "transform clamp")) if spec.value is not None else {}
-        )
+        limits = dict.fromkeys(_BYTES, parse_size(spec.value, "transform clamp")) if spec.value is not None else {}
         for name, text in spec.options.items():
             limits[name] = parse_size(text, f"transform clamp: {name}")
             if name in _TOKENS and limits[name] >= 2**31:
                 raise InvalidInput(f"transform clamp: {name}: {text!r}; expected below 2^31 tokens")
         if not limits:
-            raise InvalidInput(
-                f"transform clamp: no limit; expected a size or one of the options {', '.join(self.options)}"
-            )
+            raise InvalidInput(f"transform clamp: no limit; expected a size or one of the options {', '.join(self.options)}")
 
         def make() -> Iterator[pa.RecordBatch]:
             for batch in trace.batches():
                 yield with_columns(
                     batch,
-                    {
-                        n: masked(np.minimum(ints(batch, n), most), present(batch, n))
-                        for n, most in limits.items()
-                    },
+                    {n: masked(np.minimum(ints(batch, n), most), present(batch, n)) for n, most in limits.items()},
                 )
 
-        return StreamTrace(
-            trace.meta, make, trace.identity, trace.rows_hint, trace.bounded, trace.rate_hint_per_s
-        )
+        return StreamTrace(trace.meta, make, trace.identity, trace.rows_hint, trace.bounded, trace.rate_hint_per_s)
 
 
 TRANSFORM = Clamp()

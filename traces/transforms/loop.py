@@ -28,9 +28,7 @@ class Loop:
     def bend(self, trace: Trace, spec: TransformSpec, seed: int) -> StreamTrace:
         until = parse_duration(spec.value if spec.value is not None else "", "transform loop")
         if until <= 0:
-            raise InvalidInput(
-                f"transform loop: value {spec.value!r}; expected a duration above 0 such as 60s"
-            )
+            raise InvalidInput(f"transform loop: value {spec.value!r}; expected a duration above 0 such as 60s")
         if not trace.bounded:
             return limit(trace, until)
         size = extent(trace)
@@ -42,14 +40,10 @@ class Loop:
                 for batch in trace.batches():
                     yield batch if round_ == 0 else _moved(batch, round_, period, size)
 
-        repeated = StreamTrace(
-            trace.meta, make, trace.identity, size.rows * rounds, rate_hint_per_s=trace.rate_hint_per_s
-        )
+        repeated = StreamTrace(trace.meta, make, trace.identity, size.rows * rounds, rate_hint_per_s=trace.rate_hint_per_s)
         cut = limit(repeated, until)
         seam = {"rounds": rounds, "period_ns": period, "seam_ns": size.mean_gap_ns}
-        return dataclasses.replace(
-            cut, meta=dataclasses.replace(cut.meta, transforms=(*trace.meta.transforms, seam))
-        )
+        return dataclasses.replace(cut, meta=dataclasses.replace(cut.meta, transforms=(*trace.meta.transforms, seam)))
 
 
 def _moved(batch: pa.RecordBatch, round_: int, period: int, size: Extent) -> pa.RecordBatch:

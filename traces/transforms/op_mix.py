@@ -25,8 +25,7 @@ class OpMix:
     def bend(self, trace: Trace, spec: TransformSpec, seed: int) -> StreamTrace:
         if trace.meta.kinds != ("kv",):
             raise InvalidInput(
-                f"transform op_mix: {trace.meta.name} is of kind "
-                f"{', '.join(trace.meta.kinds) or 'unknown'}; expected kv"
+                f"transform op_mix: {trace.meta.name} is of kind {', '.join(trace.meta.kinds) or 'unknown'}; expected kv"
             )
         share = spec.number(0, 1, "the share of gets, from 0 to 1")
         key = stream(seed, trace.meta.name, "op_mix")
@@ -51,9 +50,7 @@ class OpMix:
                     },
                 )
 
-        return StreamTrace(
-            trace.meta, make, trace.identity, trace.rows_hint, trace.bounded, trace.rate_hint_per_s
-        )
+        return StreamTrace(trace.meta, make, trace.identity, trace.rows_hint, trace.bounded, trace.rate_hint_per_s)
 
 
 TRANSFORM = OpMix()

@@ -77,10 +77,7 @@ class _Superposed:
         part = self.factor - whole
         copies = whole - 1 + (part > 0)
         rows = extent(self.trace).rows if self.trace.bounded else 1 << 16
-        readers = [
-            _Reader(self.trace, (mix(self.key ^ n) * rows) >> 64, n + 1)
-            for n in range(min(copies, MAX_READERS))
-        ]
+        readers = [_Reader(self.trace, (mix(self.key ^ n) * rows) >> 64, n + 1) for n in range(min(copies, MAX_READERS))]
         done = 0
         for batch, gaps in _with_gaps(self.trace, max(1, BATCH_ROWS // (copies + 1))):
             extra = uniform_all(self.key, ints(batch, "seq")) < part
@@ -132,9 +129,7 @@ class _Reader:
                 if skip < batch.num_rows:
                     yield batch.slice(skip)
                 skip = max(0, skip - batch.num_rows)
-        raise InvalidInput(
-            f"transform rate_scale: {trace.meta.name} has no rows; expected at least one request"
-        )
+        raise InvalidInput(f"transform rate_scale: {trace.meta.name} has no rows; expected at least one request")
 
     def take(self, rows: int) -> pa.RecordBatch:
         while self._rows < rows:
@@ -152,11 +147,7 @@ class _Reader:
         self._rows -= rows
         batch = joined(taken)
         known = present(batch, "session_id")
-        own = (
-            {"session_id": masked(mix_all(ints(batch, "session_id") ^ self._salt), known)}
-            if known.any()
-            else {}
-        )
+        own = {"session_id": masked(mix_all(ints(batch, "session_id") ^ self._salt), known)} if known.any() else {}
         return with_columns(batch, {**own, "parent_seq": None})
 
 

@@ -53,9 +53,7 @@ def _ends(spec: TransformSpec) -> tuple[int, int | None]:
     start = parse_duration(first, "transform window: from") if first else 0
     end = parse_duration(last, "transform window: to") if last else None
     if end is not None and end <= start:
-        raise InvalidInput(
-            f"transform window: {first or 0}..{last} is empty; expected the end after the start"
-        )
+        raise InvalidInput(f"transform window: {first or 0}..{last} is empty; expected the end after the start")
     return start, end
 
 

@@ -28,9 +28,7 @@ def facts(name: str) -> dict[str, Any]:
     return found
 
 
-def trace_of(
-    columns: Mapping[str, Any], *, kind: str = "kv", op: str = "get", lot: int = BATCH_ROWS, **meta: Any
-) -> StreamTrace:
+def trace_of(columns: Mapping[str, Any], *, kind: str = "kv", op: str = "get", lot: int = BATCH_ROWS, **meta: Any) -> StreamTrace:
     """A trace held in memory, given in lots of `lot` rows. Arrivals default to one each millisecond."""
     rows = len(next(iter(columns.values())))
     given: dict[str, Any] = {
@@ -42,9 +40,7 @@ def trace_of(
     }
     whole = batch_of(given, rows)
     batches = [whole.slice(at, lot) for at in range(0, rows, lot)]
-    return StreamTrace(
-        TraceMeta(**{"name": "held", "kinds": (kind,), **meta}), lambda: iter(batches), lambda: "held", rows
-    )
+    return StreamTrace(TraceMeta(**{"name": "held", "kinds": (kind,), **meta}), lambda: iter(batches), lambda: "held", rows)
 
 
 def table(trace: Trace) -> pa.Table:

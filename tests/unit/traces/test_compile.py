@@ -18,9 +18,7 @@ from traces.transforms import TransformSpec
 SECOND = 1_000_000_000
 
 
-def made(
-    folder: Path, spec: str = "poisson:20000,keys=1000,zipf=0.99,size=uniform:64:256", **given: Any
-) -> Compiled:
+def made(folder: Path, spec: str = "poisson:20000,keys=1000,zipf=0.99,size=uniform:64:256", **given: Any) -> Compiled:
     asked: dict[str, Any] = {
         "driver": "redis",
         "duration_ns": 4 * SECOND,
@@ -40,10 +38,7 @@ def times(compiled: Compiled) -> np.ndarray:  # type: ignore[type-arg]
 
 def test_a_compiled_file_is_named_by_its_hash_and_says_what_it_holds(tmp_path: Path) -> None:
     compiled = made(tmp_path)
-    assert (
-        compiled.path == tmp_path / f"{compiled.sha256}.parquet"
-        and file_sha256(compiled.path) == compiled.sha256
-    )
+    assert compiled.path == tmp_path / f"{compiled.sha256}.parquet" and file_sha256(compiled.path) == compiled.sha256
     file = pq.ParquetFile(compiled.path)
     assert file.metadata.num_rows == compiled.rows and compiled.bytes == compiled.path.stat().st_size
     assert file.metadata.row_group(0).num_rows == BATCH_ROWS
@@ -117,9 +112,7 @@ def test_coarse_or_missing_times_need_a_choice(tmp_path: Path) -> None:
     timeless = trace_of({"arrival_ns": np.zeros(9000, dtype=np.int64)}, arrival_model="none")
     with pytest.raises(InvalidInput, match="has no times"):
         made(tmp_path, trace=timeless)
-    assert made(tmp_path, trace=timeless, spread="poisson", rate_per_s=1000).rows == pytest.approx(
-        4000, rel=0.1
-    )
+    assert made(tmp_path, trace=timeless, spread="poisson", rate_per_s=1000).rows == pytest.approx(4000, rel=0.1)
 
 
 def test_nothing_left_is_refused_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -155,9 +148,7 @@ def test_preload_stores_each_key_once_at_its_largest_known_size(tmp_path: Path) 
     table = preload_rows(compiled.path)
     assert table.column("key_id").to_pylist() == [5, 9], "a key of unknown size missed in the source too"
     assert table.column("req_bytes").to_pylist() == [100, 30]
-    assert set(table.column("op").to_pylist()) == {"set"} and set(table.column("key_bytes").to_pylist()) == {
-        16
-    }
+    assert set(table.column("op").to_pylist()) == {"set"} and set(table.column("key_bytes").to_pylist()) == {16}
 
 
 def test_preloads_of_all_shards_are_the_keys_of_the_trace(tmp_path: Path) -> None:
@@ -195,9 +186,7 @@ def test_agents_refuse_files_that_are_cut_short_or_not_compiled(tmp_path: Path) 
 
 def test_facts_and_notes_survive_the_cache(tmp_path: Path) -> None:
     first = made(tmp_path, "poisson:1000,for=2s", rate_per_s=3000)
-    assert dataclasses.asdict(made(tmp_path, "poisson:1000,for=2s", rate_per_s=3000)) == dataclasses.asdict(
-        first
-    )
+    assert dataclasses.asdict(made(tmp_path, "poisson:1000,for=2s", rate_per_s=3000)) == dataclasses.asdict(first)
 
 
 def test_a_real_block_trace_compiles_to_key_value_requests(tmp_path: Path) -> None:
@@ -218,7 +207,5 @@ def test_a_real_coarse_trace_needs_a_choice(tmp_path: Path) -> None:
     trace = open_trace(real("cloudphysics_libcachesim/cloudPhysicsIO.oracleGeneral.bin"))
     with pytest.raises(InvalidInput, match="spread"):
         made(tmp_path, trace=trace, rate_per_s=2000)
-    compiled = made(
-        tmp_path, trace=trace, rate_per_s=2000, spread="poisson", transforms=[TransformSpec("op_mix", 0.5)]
-    )
+    compiled = made(tmp_path, trace=trace, rate_per_s=2000, spread="poisson", transforms=[TransformSpec("op_mix", 0.5)])
     assert compiled.facts["ops"]["get"] == pytest.approx(compiled.rows / 2, rel=0.1)

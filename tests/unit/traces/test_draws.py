@@ -38,10 +38,7 @@ def test_draws_reproduce_every_vector_that_comes_with_the_traces() -> None:
     vectors = facts("_expand_test_vectors")
     entity, seed = vectors["entity"], vectors["seed"]
     assert offsets(seed, entity, 481, 5, 60 * 10**9, "poisson") == vectors["poisson slot=481 count=5 60s"]
-    assert (
-        offsets(seed, entity, 481, 4, 60 * 10**9, "equidistant")
-        == vectors["equidistant slot=481 count=4 60s"]
-    )
+    assert offsets(seed, entity, 481, 4, 60 * 10**9, "equidistant") == vectors["equidistant slot=481 count=4 60s"]
     points = [(0, 10**6), (500_000, 10**7), (1_000_000, 10**8)]
     said = vectors["service idx=0..2 pts(0:1ms,500000ppm:10ms,1000000ppm:100ms)"]
     assert [service_ns(seed, entity, index, points) for index in range(3)] == said

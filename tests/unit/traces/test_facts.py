@@ -58,9 +58,7 @@ def test_oracle_general_agrees_with_the_same_trace_as_vscsi() -> None:
     assert oracle.meta.importer == "oracle_general" and oracle.meta.arrival_resolution_ns == 10**9
     assert "ops are unknown" in oracle.meta.loss_notes
     assert column(oracle, "key_id") == column(vscsi, "key_id")
-    stamps = [
-        ns // 10**9 for ns in (table(vscsi)["arrival_ns"].to_numpy() + vscsi.meta.source_offset_ns).tolist()
-    ]
+    stamps = [ns // 10**9 for ns in (table(vscsi)["arrival_ns"].to_numpy() + vscsi.meta.source_offset_ns).tolist()]
     assert [(ns + oracle.meta.source_offset_ns) // 10**9 for ns in column(oracle, "arrival_ns")] == stamps
     said = describe(oracle)
     assert said["popularity"] == known["popularity"]

@@ -16,10 +16,7 @@ from traces.schema import SCHEMA, TraceMeta
 from traces.source import open_trace
 from traces.stream import Trace
 
-AZURE = (
-    "TIMESTAMP,ContextTokens,GeneratedTokens\r\n"
-    "2023-11-16 18:17:03.9799600,4808,10\r\n2023-11-16 18:17:04.0319600,3180,8"
-)
+AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:17:03.9799600,4808,10\r\n2023-11-16 18:17:04.0319600,3180,8"
 KV_OLD = "key,op,size,op_count,key_size\nabc,GET,100,2,30\n77,SET_LEASE,50,1,8\n"
 KV_NEW = (
     "op_time,key,key_size,op,op_count,size,cache_hits,ttl,usecase,sub_usecase\n"
@@ -54,11 +51,7 @@ def vscsi_file(path: Path, commands: list[int]) -> Path:
 def refused(path: Path, **options: str) -> str:
     """The one line with which a file is refused."""
     with pytest.raises(InvalidInput) as error:
-        list(
-            open_trace(
-                path, **({"format": options.pop("format")} if "format" in options else {}), options=options
-            ).batches()
-        )
+        list(open_trace(path, **({"format": options.pop("format")} if "format" in options else {}), options=options).batches())
     line = str(error.value)
     assert "\n" not in line and "expected" in line
     return line
@@ -153,9 +146,7 @@ def test_vscsi_reads_commands_and_refuses_others(tmp_path: Path) -> None:
 
 
 def test_csv_reads_canonical_names_without_options(tmp_path: Path) -> None:
-    path = write(
-        tmp_path / "t.csv", "arrival_s,op,key,req_bytes\n1700000000.000000001,get,a,\n1700000000.5,set,8,64\n"
-    )
+    path = write(tmp_path / "t.csv", "arrival_s,op,key,req_bytes\n1700000000.000000001,get,a,\n1700000000.5,set,8,64\n")
     trace = open_trace(path)
     assert trace.meta.importer == "csv" and trace.meta.kinds == ("kv",)
     assert column(trace, "arrival_ns") == [0, 499_999_999], "decimals are exact, not doubles"
@@ -187,9 +178,7 @@ def test_csv_says_what_is_missing(tmp_path: Path) -> None:
     assert "unit 'y'" in refused(path, format="csv", arrival="when:y")
     assert "option 'colour' is unknown" in refused(path, format="csv", colour="red")
     assert "op 'fetch'" in refused(path, format="csv", arrival="when:s", kind="kv", op="fetch")
-    assert "line 3: column when: 'x'" in refused(
-        write(tmp_path / "x.csv", "when,what\n1,u\nx,v\n"), format="csv", arrival="when:s"
-    )
+    assert "line 3: column when: 'x'" in refused(write(tmp_path / "x.csv", "when,what\n1,u\nx,v\n"), format="csv", arrival="when:s")
 
 
 def test_csv_refuses_impossible_values(tmp_path: Path) -> None:
@@ -204,9 +193,7 @@ def test_kinds_may_stand_in_a_column(tmp_path: Path) -> None:
     assert trace.meta.kinds == ("http", "kv") and column(trace, "kind") == ["kv", "http"]
 
 
-def test_plugged_in_formats_are_found_and_built_in_ones_stay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_plugged_in_formats_are_found_and_built_in_ones_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Plugged:
         summary = "of a test"
 
@@ -239,9 +226,7 @@ def test_coarse_csv_stamps_are_noticed(tmp_path: Path) -> None:
 
 def test_parquet_of_others_is_mapped(tmp_path: Path) -> None:
     stamps = pa.array([1, 2_500_000], pa.timestamp("us"))
-    pq.write_table(
-        pa.table({"t": stamps, "id": ["a", "b"], "n": pa.array([5, 6], pa.int32())}), tmp_path / "t.parquet"
-    )
+    pq.write_table(pa.table({"t": stamps, "id": ["a", "b"], "n": pa.array([5, 6], pa.int32())}), tmp_path / "t.parquet")
     trace = open_trace(tmp_path / "t.parquet", options={"arrival": "t:iso", "key": "id", "resp_bytes": "n"})
     assert column(trace, "arrival_ns") == [0, 2_499_999_000]
     assert column(trace, "key_id") == [key_of("a"), key_of("b")] and column(trace, "resp_bytes") == [5, 6]
@@ -252,9 +237,7 @@ def test_a_saved_trace_reads_back_as_it_was(tmp_path: Path) -> None:
         {
             "key_id": np.arange(70_000, dtype=np.uint64),
             "target": pa.array([f"/{n % 300}" if n % 2 else None for n in range(70_000)]),
-            "prefix_hashes": pa.array(
-                [[n, n + 1] if n % 3 else None for n in range(70_000)], pa.list_(pa.uint64())
-            ),
+            "prefix_hashes": pa.array([[n, n + 1] if n % 3 else None for n in range(70_000)], pa.list_(pa.uint64())),
             "cache_hit": pa.array([None, True] * 35_000),
         },
         lot=999,
@@ -263,13 +246,9 @@ def test_a_saved_trace_reads_back_as_it_was(tmp_path: Path) -> None:
     saved = save_trace(trace, tmp_path / "t.parquet")
     back = open_trace(tmp_path / "t.parquet")
     assert table(back).to_pylist() == table(trace).to_pylist()
-    assert (
-        back.meta.license == "CC0" and back.meta.rows == 70_000 == saved.rows and back.meta.kinds == ("kv",)
-    )
+    assert back.meta.license == "CC0" and back.meta.rows == 70_000 == saved.rows and back.meta.kinds == ("kv",)
     assert all(batch.schema.equals(SCHEMA) for batch in back.batches())
-    assert back.meta == TraceMeta.from_metadata(
-        {k.encode(): v.encode() for k, v in back.meta.to_metadata().items()}
-    )
+    assert back.meta == TraceMeta.from_metadata({k.encode(): v.encode() for k, v in back.meta.to_metadata().items()})
 
 
 def test_cut_parquet_is_refused_in_one_line(tmp_path: Path) -> None:

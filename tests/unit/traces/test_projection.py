@@ -61,9 +61,7 @@ def test_what_fits_already_stays() -> None:
     assert column(project(http, "http"), "target") == ["/a", "/b"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "op", "driver"), [("llm", "chat", "redis"), ("block", "read", "http"), ("kv", "get", "gopher")]
-)
+@pytest.mark.parametrize(("kind", "op", "driver"), [("llm", "chat", "redis"), ("block", "read", "http"), ("kv", "get", "gopher")])
 def test_what_does_not_go_together_is_refused(kind: str, op: str, driver: str) -> None:
     trace = trace_of({"key_id": np.array([1], np.uint64)}, kind=kind, op=op)
     with pytest.raises(InvalidInput, match="expected"):

@@ -26,9 +26,7 @@ def test_a_duration_without_a_unit_of_time_is_refused_in_one_line(text: str) -> 
     assert str(error.value).startswith("campaign.yaml:3: phases.warmup: ") and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "size"), [("64KiB", 65_536), ("64", 64), ("1MB", 10**6), ("0.5 GiB", 2**29)]
-)
+@pytest.mark.parametrize(("text", "size"), [("64KiB", 65_536), ("64", 64), ("1MB", 10**6), ("0.5 GiB", 2**29)])
 def test_sizes_become_bytes(text: str, size: int) -> None:
     assert parse_size(text) == size
 
@@ -39,9 +37,7 @@ def test_what_is_no_size_is_refused(text: str) -> None:
         parse_size(text)
 
 
-@pytest.mark.parametrize(
-    ("text", "rate"), [("20000/s", 20_000), ("12k/s", 12_000), ("90/min", 1.5), ("0.5 /s", 0.5)]
-)
+@pytest.mark.parametrize(("text", "rate"), [("20000/s", 20_000), ("12k/s", 12_000), ("90/min", 1.5), ("0.5 /s", 0.5)])
 def test_rates_are_per_second(text: str, rate: float) -> None:
     assert parse_rate(text) == rate
 

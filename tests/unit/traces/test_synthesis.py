@@ -34,9 +34,7 @@ def test_a_longer_synthesis_begins_with_the_shorter_one() -> None:
 def test_sizes_belong_to_keys() -> None:
     trace = open_trace("poisson:1000,keys=100,size=uniform:10:99,rows=5000")
     sizes: dict[int, set[int]] = {}
-    for key, asked, given in zip(
-        *(column(trace, n) for n in ("key_id", "req_bytes", "resp_bytes")), strict=True
-    ):
+    for key, asked, given in zip(*(column(trace, n) for n in ("key_id", "req_bytes", "resp_bytes")), strict=True):
         sizes.setdefault(key, set()).add(asked if given is None else given)
     assert all(len(found) == 1 for found in sizes.values())
     assert all(10 <= size <= 99 for found in sizes.values() for size in found)

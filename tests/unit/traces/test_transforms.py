@@ -43,9 +43,7 @@ def test_each_transform_stands_in_the_metadata(made: Trace) -> None:
     )
     assert [record["name"] for record in twice.meta.transforms] == ["speedup", "rate_scale", "rate_scale"]
     first, second = twice.meta.transforms[1:]
-    assert first["seed"] == 9 and second["seed"] != 9, (
-        "a second thinning must not keep the very rows of the first"
-    )
+    assert first["seed"] == 9 and second["seed"] != 9, "a second thinning must not keep the very rows of the first"
     assert table(twice).num_rows == pytest.approx(25_000, rel=0.03)
 
 
@@ -118,9 +116,7 @@ def test_whole_rate_factors_ask_for_everything_as_often_again() -> None:
     trace = trace_of({"key_id": np.arange(1000, dtype=np.uint64), "req_bytes": np.arange(1000)}, lot=64)
     tripled = bent(trace, "rate_scale", 3)
     assert Counter(column(tripled, "key_id")) == {key: 3 for key in range(1000)}
-    assert set(zip(column(tripled, "key_id"), column(tripled, "req_bytes"), strict=True)) == {
-        (n, n) for n in range(1000)
-    }
+    assert set(zip(column(tripled, "key_id"), column(tripled, "req_bytes"), strict=True)) == {(n, n) for n in range(1000)}
     keys = column(tripled, "key_id")
     assert sum(a == b for a, b in pairwise(keys)) < 10, "a copy is not the request beside it"
     gaps = np.diff(arrivals(tripled))
@@ -148,22 +144,16 @@ def test_added_requests_have_sessions_of_their_own_and_no_parents() -> None:
 def test_window_cuts_and_moves_to_zero() -> None:
     trace = trace_of({"key_id": np.arange(100, dtype=np.uint64)}, lot=7, source_offset_ns=5)
     cut = bent(trace, "window", "10ms..20ms")
-    assert column(cut, "key_id") == list(range(10, 20)) and arrivals(cut).tolist() == [
-        n * 10**6 for n in range(10)
-    ]
+    assert column(cut, "key_id") == list(range(10, 20)) and arrivals(cut).tolist() == [n * 10**6 for n in range(10)]
     assert cut.meta.source_offset_ns == 5 + 10 * 10**6
     assert column(bent(trace, "window", None, **{"from": "95ms"}), "key_id") == [95, 96, 97, 98, 99]
 
 
 def test_loop_repeats_with_a_recorded_seam() -> None:
-    trace = trace_of(
-        {"key_id": np.arange(4, dtype=np.uint64), "session_id": np.array([1, 1, 2, 2], dtype=np.uint64)}
-    )
+    trace = trace_of({"key_id": np.arange(4, dtype=np.uint64), "session_id": np.array([1, 1, 2, 2], dtype=np.uint64)})
     looped = bent(trace, "loop", "10ms")
     assert arrivals(looped).tolist() == [n * 10**6 for n in range(10)]
-    assert column(looped, "key_id") == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1] and column(looped, "seq") == list(
-        range(10)
-    )
+    assert column(looped, "key_id") == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1] and column(looped, "seq") == list(range(10))
     assert len(set(column(looped, "session_id"))) == 5, "a session of another round is another session"
     record = looped.meta.transforms[0]
     assert record["rounds"] == 3 and record["period_ns"] == 4 * 10**6 and record["seam_ns"] == 10**6
@@ -181,9 +171,7 @@ def test_spread_places_requests_inside_their_second_by_the_integer_rule() -> Non
     spread = bent(trace, "spread", "poisson", seed=7)
     times = arrivals(spread)
     assert times[:3].tolist() == [309300417, 373450498, 545399242], "the published vector"
-    assert (times // 10**9).tolist() == (stamps // 10**9).tolist() and column(spread, "key_id") == list(
-        range(10)
-    )
+    assert (times // 10**9).tolist() == (stamps // 10**9).tolist() and column(spread, "key_id") == list(range(10))
     assert spread.meta.arrival_model == "dithered" and spread.meta.expand_seed == 7
     assert spread.meta.arrival_resolution_ns == 1
     even = arrivals(bent(trace, "spread", "equidistant", seed=7))
@@ -225,10 +213,7 @@ def test_op_mix_draws_ops_and_keeps_sizes_with_their_keys(made: Trace) -> None:
     ops = Counter(column(mixed, "op"))
     assert ops["get"] / ops.total() == pytest.approx(0.25, abs=0.01)
     assert column(mixed, "key_id") == column(made, "key_id") and (arrivals(mixed) == arrivals(made)).all()
-    assert (
-        table(mixed)["req_bytes"].null_count == ops["get"]
-        and table(mixed)["resp_bytes"].null_count == ops["set"]
-    )
+    assert table(mixed)["req_bytes"].null_count == ops["get"] and table(mixed)["resp_bytes"].null_count == ops["set"]
     with pytest.raises(InvalidInput, match="expected kv"):
         bent(trace_of({"prompt_tokens": np.array([1], dtype=np.int32)}, kind="llm", op="chat"), "op_mix", 0.5)
 
