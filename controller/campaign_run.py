@@ -26,6 +26,7 @@ from controller.runner import Runner
 from controller.store import RunFolder, write_whole
 from controller.versions import versions
 from controller.workloads import compile_all
+from protos.offspec.v1 import agent_link_pb2 as pb
 from traces.errors import Interrupted, InvalidInput
 
 _ATTACH_S = 60.0

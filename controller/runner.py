@@ -122,7 +122,7 @@ class Runner:
                 self_check=self_check,
                 target=target,
                 child=got.deployed.get("child", {}),
-                doses=dose_summaries(self._folder.path, trial, number, phases.warmup_s, phases.measure_s),
+                doses=dose_summaries(self._folder.path, trial.id, number, phases.warmup_s, phases.measure_s),
                 dose_gate=self._campaign.gates.dose.value,
                 failure_class=got.failure_class,
                 failure=got.failure,

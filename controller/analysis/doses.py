@@ -6,19 +6,18 @@ from typing import Any
 import numpy as np
 
 from controller.analysis.tables import read_table
-from controller.plan import Trial
 from protos.violations import CATALOGUE
 
 _CONFIRMED, _PARTIAL = 0.9, 0.5
 
 
-def dose_summaries(run_dir: Path, trial: Trial, attempt: int, warmup_s: int, measure_s: int) -> list[dict[str, Any]]:
+def dose_summaries(run_dir: Path, trial: str, attempt: int, warmup_s: int, measure_s: int) -> list[dict[str, Any]]:
     """violation, unit, asked, mechanism, fidelity, measured (mean; null if never read), p5, p95, coverage, verdict.
 
     Coverage is the share of the measured seconds in which the dose was right within the catalogue's tolerance; a second without
     a reading was not right.
     """
-    rows = read_table(run_dir, "doses", trial.id, attempt).to_pylist()
+    rows = read_table(run_dir, "doses", trial, attempt).to_pylist()
     found = []
     for name in dict.fromkeys(row["violation"] for row in rows):
         mine = [r for r in rows if r["violation"] == name]
