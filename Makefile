@@ -11,12 +11,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 setup: $(READY)
 
 $(READY): pyproject.toml uv.lock $(ENGINE)
-	@command -v cargo >/dev/null || { echo "offspec: cargo not found: the replay engine is Rust and is built here; install Rust 1.75 or newer (rustup.rs, or your distribution's rustc and cargo) and run make again" >&2; exit 4; }
+	@command -v cargo >/dev/null || { echo "offspec: cargo not found: the replay engine is Rust and is built here; install Rust 1.82 or newer (rustup.rs, or your distribution's rustc and cargo) and run make again" >&2; exit 4; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "offspec: $(PYTHON) is older than 3.11; install Python 3.11 or newer, or give one: make setup PYTHON=python3.12" >&2; exit 4; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/pip install -q 'uv>=0.5'
 	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv sync --frozen --inexact --active --no-install-project --quiet
-	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked --quiet
+	PATH="$(abspath $(BIN)):$$PATH" VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked --uv --quiet
 	@touch $@
 
 demo: setup

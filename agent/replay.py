@@ -206,6 +206,17 @@ class Replay:
             "notes": notes,
         }
 
+    def merged(self, kind: str) -> bytes:
+        """One histogram of the measured seconds, HdrHistogram V2."""
+        return _merged(self.measured(), kind)
+
+    def spectrum(self) -> dict[str, dict[str, float | None]]:
+        """slip, service, response at p50 to the maximum, microseconds."""
+        timed_out = sum(i.timed_out for i in self.measured())
+        return {
+            kind: _quantiles_us(self.merged(kind), timed_out if kind == "response" else 0, tuple(QUANTILES)) for kind in _KINDS
+        }
+
     def _judged(
         self,
         intervals: Sequence[_engine.Interval],
@@ -246,14 +257,14 @@ def _merged(intervals: Sequence[_engine.Interval], kind: str) -> bytes:
     return _engine.hdr_merge([getattr(i, kind) for i in intervals])
 
 
-def _quantiles_us(hdr: bytes, censored: int) -> dict[str, float | None]:
+def _quantiles_us(hdr: bytes, censored: int, names: Sequence[str] = _SHOWN) -> dict[str, float | None]:
     """Quantiles in microseconds. Timeouts are censored: a quantile that lies among them is no number, but null."""
     n = _engine.hdr_count(hdr)
     if n == 0:
-        return dict.fromkeys(_SHOWN)
+        return dict.fromkeys(names)
     total = n + censored
     found: dict[str, float | None] = {}
-    for name in _SHOWN:
+    for name in names:
         rank = QUANTILES[name] * total / n
         found[name] = None if rank > 1 else round(_engine.hdr_quantiles(hdr, [rank])[0] / 1000, 3)
     return found

@@ -1,0 +1,86 @@
+"""Node-local commands: `offspec replay | trace | inject | undo | doctor | target`. Arguments and exit codes only."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from traces.errors import OffspecError
+
+Run = Callable[[argparse.Namespace], int]
+
+
+def _replay() -> tuple[Callable[[argparse.ArgumentParser], None], Run]:
+    from agent import replay_command
+
+    return replay_command.add_arguments, replay_command.run
+
+
+def _trace() -> tuple[Callable[[argparse.ArgumentParser], None], Run]:
+    from agent import trace_command
+
+    return trace_command.add_arguments, trace_command.run
+
+
+def _inject() -> tuple[Callable[[argparse.ArgumentParser], None], Run]:
+    from agent import inject
+
+    return inject.add_arguments, inject.run
+
+
+def _undo() -> tuple[Callable[[argparse.ArgumentParser], None], Run]:
+    from agent import inject
+
+    return inject.add_undo_arguments, inject.run_undo
+
+
+def _doctor() -> tuple[Callable[[argparse.ArgumentParser], None], Run]:
+    from agent import inject
+
+    return inject.add_doctor_arguments, inject.run_doctor
+
+
+def _target() -> tuple[Callable[[argparse.ArgumentParser], None], Run]:
+    from agent import targets
+
+    return targets.add_arguments, targets.run
+
+
+COMMANDS = {
+    "replay": (_replay, "replay one trace against one server, as one would use wrk"),
+    "trace": (_trace, "import, describe and list traces"),
+    "inject": (_inject, "apply one violation to this machine for a while, under the guard"),
+    "undo": (_undo, "undo whatever a dead agent left on this machine"),
+    "doctor": (_doctor, "what this machine is, and what can be done to it"),
+    "target": (_target, "run a built-in system with known behaviour"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit code; one line on stderr for whatever a user can cause."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    name = words[0] if words else ""
+    if name not in COMMANDS:
+        print(f"offspec: error: {name or 'no command'}: expected one of {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    load, about = COMMANDS[name]
+    add_arguments, run = load()
+    parser = argparse.ArgumentParser(prog=f"offspec {name}", description=about)
+    add_arguments(parser)
+    args = parser.parse_args(words[1:])
+    try:
+        return run(args)
+    except OffspecError as error:
+        print(f"offspec: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("offspec: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our stdout went away (| head): not an error; keep the interpreter from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

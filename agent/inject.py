@@ -1,0 +1,162 @@
+"""`offspec inject` and `offspec undo`: one violation on this node, by hand, under the same guard as a campaign's."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from agent import inventory
+from agent.dose import DoseWatch, within
+from agent.ledger import Ledger
+from agent.scope import Cgroups
+from agent.undo import FAILED, default_state_dir, replay_leftovers
+from agent.violations import Context, registry
+from protos.violations import CATALOGUE, ViolationSpec
+from traces.errors import InvalidInput, PreflightFailed, SafetyStop, UsageError
+from traces.quantities import parse_duration, parse_quantity
+
+_LONGEST_S = 86_400.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    able = [n for n, spec in CATALOGUE.items() if spec.axis == "sharing"]
+    parser.add_argument("violation", metavar="VIOLATION", help=f"one of {', '.join(able)}")
+    parser.add_argument("--dose", required=True, help="how much, in the violation's unit, such as 50 or 50%% or '1 GB/s'")
+    parser.add_argument("--for", dest="duration", required=True, metavar="TIME", help="how long, such as 60s; always undone then")
+    parser.add_argument("--core", type=int, default=0, help="the core that the neighbour is to share (default: %(default)s)")
+    parser.add_argument("--place", choices=["same-core", "other-core", "anywhere"], help="where, seen from that core")
+    parser.add_argument("--weight", type=int, help="cpu: 1024 is an ordinary neighbour; default: firm, gets its dose in any case")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+
+
+def parse_dose(name: str, text: str) -> tuple[ViolationSpec, float]:
+    """A dose in the catalogue's unit. Raises UsageError, one line."""
+    spec = CATALOGUE.get(name)
+    if spec is None or spec.axis != "sharing":
+        able = ", ".join(n for n, s in CATALOGUE.items() if s.axis == "sharing")
+        raise UsageError(f"inject {name}: not a violation that stands alone; there are {able}")
+    try:
+        value, unit = parse_quantity(text)
+    except InvalidInput:
+        raise UsageError(f"--dose {text}: not a number; give one in {spec.unit}") from None
+    factor = 1.0 if unit in ("", spec.unit) else spec.aliases.get(unit)
+    if factor is None:
+        raise UsageError(f"--dose {text}: unit {unit!r} is unknown for {name}; use {spec.unit}")
+    if not spec.low <= value * factor <= spec.high:
+        raise UsageError(f"--dose {text}: out of range; give {spec.low:g} to {spec.high:g} {spec.unit}")
+    return spec, value * factor
+
+
+def run(args: argparse.Namespace) -> int:
+    spec, dose = parse_dose(args.violation, args.dose)
+    try:
+        seconds = parse_duration(args.duration, "--for") / 1e9
+    except InvalidInput as error:
+        raise UsageError(str(error)) from None
+    if not 0 < seconds <= _LONGEST_S:
+        raise UsageError(f"--for {args.duration}: give more than 0s and at most 24h")
+    cores = tuple(inventory.cores())
+    if args.core not in cores:
+        raise UsageError(f"--core {args.core}: this node has cores {', '.join(map(str, cores))}")
+    cgroups = Cgroups()
+    able = registry()[spec.name].probe(cgroups, len(cores))
+    if not able.supported:
+        raise PreflightFailed(f"inject {spec.name}: {able.reason}")
+    state_dir = default_state_dir()
+    replay_leftovers(state_dir)
+    ended = threading.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda number, frame: ended.set())
+    ledger = Ledger(state_dir)
+    watch = DoseWatch()
+    given: list[dict[str, Any]] = []
+    result: dict[str, int] = {}
+    with tempfile.TemporaryDirectory(prefix="offspec-inject-") as folder:
+        try:
+            # Whatever becomes of us, the guard takes it back a second after its time.
+            ledger.end_at(time.clock_gettime(time.CLOCK_BOOTTIME) + seconds + 1)
+            options = {k: str(v) for k, v in (("place", args.place), ("weight", args.weight)) if v is not None}
+            context = Context(ledger, cgroups, (args.core,), cores, Path(folder))
+            applied = registry()[spec.name].apply(dose, options, context)
+            watch.add(spec, dose, applied)
+            begun = time.monotonic()
+            applied.measure()
+            while not ended.wait(min(1.0, max(0.0, begun + seconds - time.monotonic()))):
+                if time.monotonic() - begun >= seconds and len(given) >= int(seconds):
+                    break
+                reading = applied.measure()
+                given.append({"second": len(given), "given": reading.given, "source": reading.source})
+                shown = "unreadable" if reading.given is None else f"{reading.given:.4g}"
+                print(f"{len(given):>5} s  {spec.name} asked {dose:g} {spec.unit}, given {shown}", file=sys.stderr, flush=True)
+                if not ledger.guarded:
+                    raise SafetyStop("guard: it ended, so the violation is undone now")
+                if time.monotonic() - begun >= seconds:
+                    break
+        finally:
+            watch.undo()
+            result = ledger.close()
+    known = [g["given"] for g in given if g["given"] is not None]
+    right = sum(within(spec, dose, g["given"]) for g in given)
+    coverage = right / len(given) if given else 0.0
+    document = {
+        "violation": spec.name,
+        "unit": spec.unit,
+        "asked": dose,
+        "mechanism": applied.mechanism,
+        "fidelity": applied.fidelity,
+        "measured": sum(known) / len(known) if known else None,
+        "coverage": coverage,
+        "verdict": "inconclusive" if not known else "confirmed" if coverage >= 0.9 else "partial" if coverage >= 0.5 else "mismatch",
+        "seconds": given,
+        "undone": result.get(FAILED, 0) == 0,
+        "interrupted": ended.is_set(),
+    }
+    if args.json:
+        print(json.dumps(document, indent=1))
+    else:
+        mean = "-" if document["measured"] is None else f"{document['measured']:.4g}"
+        print(f"{spec.name}: asked {dose:g} {spec.unit}, given {mean} on average, {document['verdict']}; undone")
+    return 130 if ended.is_set() else 0
+
+
+def add_undo_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--all", action="store_true", required=True, help="everything that dead owners left on this node")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+
+
+def run_undo(args: argparse.Namespace) -> int:
+    state_dir = default_state_dir()
+    counts = replay_leftovers(state_dir)
+    if args.json:
+        print(json.dumps({"state_dir": str(state_dir), **counts}))
+    else:
+        print(", ".join(f"{n} {word}" for word, n in counts.items()) + f" ({state_dir}/undo)")
+    return 1 if counts[FAILED] else 0
+
+
+def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+
+
+def run_doctor(args: argparse.Namespace) -> int:
+    """What this node is and can do; changes nothing."""
+    found = inventory.probe(Cgroups())
+    found["leftovers"] = [str(p) for p in sorted((default_state_dir() / "undo").glob("*.jsonl"))]
+    found["root"] = os.geteuid() == 0
+    if args.json:
+        print(json.dumps(found, indent=1))
+        return 0
+    for name, value in found["fingerprint"].items():
+        print(f"{name:<22} {value}")
+    print("\nviolations")
+    for name, able in found["capabilities"].items():
+        how = f"{able['mechanism']} ({able['fidelity']})" if able["supported"] else f"no: {able['reason']}"
+        print(f"  {name:<20} {how}")
+    print(f"\nopen undo journals     {len(found['leftovers'])}{'; see offspec undo --all' if found['leftovers'] else ''}")
+    return 0
