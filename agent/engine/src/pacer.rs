@@ -134,7 +134,12 @@ impl Pacer {
         let mut pinned = false;
         if let Some(core) = self.orders.core {
             match clock::pin(core) {
-                Ok(()) => pinned = true,
+                Ok(()) => {
+                    pinned = true;
+                    if let Err(e) = clock::prioritise() {
+                        self.outcome.notes.push(format!("not prioritised on core {core}: {e}"));
+                    }
+                }
                 Err(e) => self.outcome.notes.push(format!("not pinned to core {core}: {e}")),
             }
         }
