@@ -27,7 +27,7 @@ from controller.store import RunFolder, write_whole
 from controller.versions import versions
 from controller.workloads import compile_all
 from protos.offspec.v1 import agent_link_pb2 as pb
-from traces.errors import Interrupted, InvalidInput
+from traces.errors import Interrupted, InvalidInput, PreflightFailed
 
 _ATTACH_S = 60.0
 _PROBE_MS = 20_000
@@ -115,9 +115,18 @@ async def _interruptible(work: Any) -> Any:
 
 
 async def _start(campaign: Campaign, document: Path, options: Options) -> int:
-    async with _cluster(campaign, options) as cluster:
+    folder = RunFolder.create(options.runs, campaign.campaign)
+    try:
+        return await _first_time(campaign, document, folder, options)
+    except PreflightFailed:
+        if not folder.journal.exists():
+            shutil.rmtree(folder.path)  # nothing was begun, so there is nothing to keep
+        raise
+
+
+async def _first_time(campaign: Campaign, document: Path, folder: RunFolder, options: Options) -> int:
+    async with _cluster(campaign, options, folder.logs) as cluster:
         plan = make_plan(campaign, cluster.nodes)
-        folder = RunFolder.create(options.runs, campaign.campaign)
         write_whole(folder.campaign_file, document.read_bytes())
         folder.write_json("origin.json", {"document": str(document.resolve()), "folder": str(document.resolve().parent)})
         folder.write_json("plan.json", plan.to_json())
@@ -137,14 +146,15 @@ async def _resume(campaign: Campaign, folder: RunFolder, options: Options) -> in
     with Journal.open(folder.journal) as journal:
         if journal.unfinished() == 0:
             return _report(campaign, folder, journal, as_json=options.as_json)
-        async with _cluster(campaign, options) as cluster:
+        async with _cluster(campaign, options, folder.logs) as cluster:
             folder.write_json("nodes.json", cluster.fingerprints)
             return await _run(campaign, placed_again(plan, campaign, cluster.nodes), folder, journal, cluster, options)
 
 
 async def _plan(campaign: Campaign, options: Options) -> Plan:
-    async with _cluster(campaign, options) as cluster:
-        return make_plan(campaign, cluster.nodes)
+    with tempfile.TemporaryDirectory(prefix="offspec-plan-") as logs:
+        async with _cluster(campaign, options, Path(logs)) as cluster:
+            return make_plan(campaign, cluster.nodes)
 
 
 async def _run(campaign: Campaign, plan: Plan, folder: RunFolder, journal: Journal, cluster: _Cluster, options: Options) -> int:
@@ -189,7 +199,7 @@ async def _run(campaign: Campaign, plan: Plan, folder: RunFolder, journal: Journ
 
 
 @asynccontextmanager
-async def _cluster(campaign: Campaign, options: Options) -> AsyncIterator[_Cluster]:
+async def _cluster(campaign: Campaign, options: Options, logs: Path) -> AsyncIterator[_Cluster]:
     """Agents attached and probed; on leaving, agents and fleet are ended, also when the fleet came up only in part."""
     host, _, port = options.listen.rpartition(":")
     if not host or not port.isdigit():
@@ -197,7 +207,7 @@ async def _cluster(campaign: Campaign, options: Options) -> AsyncIterator[_Clust
     fleet = make_fleet(options.fleet)
     link = LinkServer()
     bound = await link.start(host, int(port))
-    logs = Path(tempfile.mkdtemp(prefix="offspec-logs-"))
+    logs.mkdir(parents=True, exist_ok=True)
     try:
         _say(options, f"starting agents ({options.fleet})")
         given = FleetOptions(
@@ -214,7 +224,6 @@ async def _cluster(campaign: Campaign, options: Options) -> AsyncIterator[_Clust
         yield _Cluster(link, nodes, {s.agent: p for s, p in zip(sessions, probes, strict=True)})
     finally:
         await asyncio.shield(_close(fleet, link))
-        shutil.rmtree(logs, ignore_errors=True)
 
 
 async def _close(fleet: Any, link: LinkServer) -> None:

@@ -71,8 +71,9 @@ class Journal:
     @classmethod
     def open(cls, path: Path, *, read_only: bool = False) -> "Journal":
         """An existing journal. Attempts that a dead controller left running are marked lost: they will be repeated."""
-        journal = cls(path, read_only=read_only)
+        journal = None
         try:
+            journal = cls(path, read_only=read_only)
             if journal._db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("the check found damage")
             if not read_only:
@@ -81,7 +82,8 @@ class Journal:
                 journal._event("open", "", {"lost_attempts": lost})
                 journal._db.execute("COMMIT")
         except sqlite3.DatabaseError as error:
-            journal.close()
+            if journal is not None:
+                journal.close()
             raise InvalidInput(f"{path}: cannot be read ({error}); restore the run's folder from a copy") from None
         return journal
 

@@ -20,7 +20,10 @@ from controller.scrape import Scraper
 from controller.steps import Gathered, Steps
 from controller.store import RunFolder, attempt_key
 from controller.verdict import Evidence, judge
+from controller.workloads import doses_given
+from protos.violations import CATALOGUE
 from traces.compile import Compiled
+from traces.errors import PreflightFailed
 
 
 class Runner:
@@ -44,6 +47,7 @@ class Runner:
         self._link = link
         self._workloads = workloads
         self._progress = progress
+        self._served = {r.variant for r in journal.records() if r.failure_class is None}
 
     async def run(self) -> None:
         """Until no trial is left. Cancelled, it ends the attempt under way as `cancelled`, undone, and raises."""
@@ -56,7 +60,8 @@ class Runner:
                 record = await self._attempt(trial)
                 self._tell(trial, record)
                 if record.failure_class == "spec":
-                    return
+                    self._folder.write_json("stopped.json", {"trial": trial.id, "reason": record.reasons[0]})
+                    raise PreflightFailed(f"{self._campaign.system_name}/{trial.variant}: {record.reasons[0]}")
                 await asyncio.sleep(self._campaign.phases.cooldown_ms / 1000)
 
     def _tell(self, trial: Trial, record: AttemptRecord) -> None:
@@ -90,11 +95,17 @@ class Runner:
             await steps.all()
         except CommandFailed as error:
             got.failure_class, got.failure = error.failure_class, str(error)
+            if got.failure_class == "system" and not self._ever_served(trial, got):
+                # Not even unviolated: that is no finding about the system but a campaign that cannot work.
+                got.failure_class = "spec"
+                got.failure += "; look at its command, or give it more time to be ready"
         except AgentLost as error:
             got.failure_class, got.failure = "infra", str(error)
         except asyncio.CancelledError:
             got.failure_class, got.failure, interrupted = "cancelled", f"interrupted in step {got.step}", True
         finally:
+            if got.ready:
+                self._served.add(trial.variant)
             await asyncio.shield(steps.clean_up())
         metrics = await asyncio.to_thread(scraper.stop, got.t0_mono_ns)
         if metrics.num_rows:
@@ -104,6 +115,11 @@ class Runner:
         if interrupted:
             raise asyncio.CancelledError
         return record
+
+    def _ever_served(self, trial: Trial, got: Gathered) -> bool:
+        """Whether the variant became ready, in this attempt or before. What a violation keeps from starting is a result."""
+        violated = any(CATALOGUE[v.name].stage == "deploy" for v in trial.violations)
+        return violated or bool(got.ready) or trial.variant in self._served
 
     def _scrape_targets(self, trial: Trial) -> dict[str, str]:
         urls = {}
@@ -148,6 +164,7 @@ class Runner:
             load_agents=trial.load_agents,
             applied=tuple(self._at_second(a, got) for a in got.applied),
             target=target,
+            workload_doses=doses_given(self._workloads, trial),
             clock={a: f.get("clock", {}) for a, f in got.finished.items()},
             self_check=self_check,
             started_unix_ns=begun_unix_ns,

@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from controller.campaign import Campaign
-from controller.plan import Plan
+import numpy as np
+import pyarrow.parquet as pq
+
+from controller.campaign import NOMINAL, Campaign
+from controller.plan import Plan, Trial
 from protos.violations import CATALOGUE
 from traces.compile import Compiled, compile_workload
 from traces.source import open_trace
@@ -33,6 +36,25 @@ def compile_all(campaign: Campaign, plan: Plan, folder: Path) -> Mapping[str, Co
             projection=work.projection,
         )
     return made
+
+
+def doses_given(workloads: Mapping[str, Compiled], trial: Trial) -> dict[str, float]:
+    """What the compiled trace really holds of each violation of the workload: never what was asked, always counted."""
+    nominal, made = workloads.get(NOMINAL), workloads[trial.workload]
+    found = {}
+    for asked in trial.violations:
+        if asked.name == "rate_scale" and nominal is not None and nominal.rows:
+            found[asked.name] = made.rows / nominal.rows
+        elif asked.name == "burst":
+            found[asked.name] = gap_cv(made.path)
+    return found
+
+
+def gap_cv(path: Path) -> float:
+    """Coefficient of variation of the gaps between arrivals (population standard deviation over mean)."""
+    arrivals = pq.read_table(path, columns=["arrival_ns"])["arrival_ns"].to_numpy()
+    gaps = np.diff(arrivals)
+    return float(gaps.std() / gaps.mean()) if len(gaps) and gaps.mean() > 0 else 0.0
 
 
 def bends_of(given: tuple[Mapping[str, Any], ...]) -> list[TransformSpec]:

@@ -1,0 +1,91 @@
+"""A wrong campaign gives one line: file, line, key, what is wrong, what to do."""
+
+from pathlib import Path
+
+import pytest
+
+from controller.campaign import NOMINAL, json_schema, load_campaign
+from traces.errors import InvalidInput
+
+ROOT = Path(__file__).parents[2]
+GOOD = """\
+campaign: small
+systems:
+  redis:
+    driver: redis
+    variants: {one: {command: [redis-server]}}
+    ready: {ping: 10s}
+workload: {trace: "poisson:1000", rate: 2000/s}
+conditions:
+  noisy: {sharing: {cpu: {dose: [25, 50], place: same-core}}}
+  bus: {sharing: {membw: {dose: 500 MB/s}}}
+"""
+
+
+def load(tmp_path: Path, text: str):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    return load_campaign(path)
+
+
+def test_a_list_of_doses_becomes_one_condition_a_dose_and_units_are_converted(tmp_path: Path) -> None:
+    conditions = load(tmp_path, GOOD).expanded()
+    assert list(conditions) == [NOMINAL, "noisy@25", "noisy@50", "bus"]
+    assert conditions["bus"][0].dose == pytest.approx(0.5)
+    assert conditions["noisy@25"][0].options == {"place": "same-core"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "instead_of", "line", "words"),
+    [
+        ("rat: 2000/s", "rate: 2000/s", 7, ["workload.rat", "unknown key", "did you mean rate?"]),
+        ("rate: 2000", "rate: 2000/s", 7, ["workload.rate", "rate", "such as"]),
+        ("[25, 250]", "[25, 50]", 9, ["conditions.noisy.sharing.cpu.dose", "250 is over 100", "give 0 to 100"]),
+        ("samecore", "same-core", 9, ["place", "same-core, other-core, anywhere"]),
+        ("mebw", "membw", 10, ["unknown violation", "did you mean membw?"]),
+        ("ping: 10}", "ping: 10s}", 6, ["systems.redis.ready.ping", "no unit"]),
+        ("driver: reds", "driver: redis", 4, ["systems.redis.driver", "'redis', 'http' or 'tcp'"]),
+        ("500 Mb/s", "500 MB/s", 10, ["unit", "GB/s"]),
+        ("shar:", "sharing:", 9, ["unknown axis", "did you mean sharing?"]),
+        ("nominal:", "noisy:", 9, ["nominal is always there"]),
+        ("workload: {cpu", "sharing: {cpu", 9, ["axis sharing, not workload"]),
+        ("campaign: small\ncampaign: again", "campaign: small", 2, ["appears twice"]),
+        ("campaign: [", "campaign: small", 3, ["not YAML"]),
+    ],
+)
+def test_a_wrong_document_is_one_line_with_its_place(
+    tmp_path: Path, wrong: str, instead_of: str, line: int, words: list[str]
+) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        load(tmp_path, GOOD.replace(instead_of, wrong, 1))
+    message = str(raised.value)
+    assert "\n" not in message
+    assert message.startswith(f"{tmp_path / 'c.yaml'}:{line}:"), message
+    for word in words:
+        assert word in message, message
+
+
+def test_hostile_yaml_is_refused(tmp_path: Path) -> None:
+    for text in ("a: &x [1]\nb: *x\n", "[" * 200 + "]" * 200, "\xff"):
+        with pytest.raises(InvalidInput):
+            load(tmp_path, text)
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"none\.yaml: No such file"):
+        load_campaign(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("name", ["campaigns/redis-off-spec.yaml", "campaigns/nginx-off-spec.yaml", "controller/demo.yaml"])
+def test_the_shipped_campaigns_are_right(name: str) -> None:
+    campaign = load_campaign(ROOT / name)
+    assert len(campaign.system.variants) == 2
+
+
+def test_layout_and_comments_do_not_change_what_a_campaign_is(tmp_path: Path) -> None:
+    assert load(tmp_path, GOOD).spec_hash == load(tmp_path, "# a comment\n" + GOOD).spec_hash
+    assert load(tmp_path, GOOD).spec_hash != load(tmp_path, GOOD.replace("2000/s", "2001/s")).spec_hash
+
+
+def test_the_schema_knows_every_top_level_key() -> None:
+    assert {"campaign", "systems", "workload", "conditions", "gates"} <= set(json_schema()["properties"])
