@@ -53,9 +53,7 @@ class AgentHost:
         argv += ["--token-file", str(token), "--state-dir", config.state_dir, "--exit-with-controller"]
         env = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         with Path(config.log).open("ab") as log:
-            self._process = subprocess.Popen(
-                argv, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+            self._process = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         self._config = config
         _ordinary(self._process.pid, config.cores)
         threading.Thread(target=self._leave_with_it, args=(self._process,), daemon=True).start()

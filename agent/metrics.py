@@ -100,9 +100,9 @@ def _replay(counts: Mapping[str, Any]) -> Iterable[Metric]:
         below = _engine.hdr_counts_below(merged, [round(b * 1e9) for b in BUCKETS_S])
         total = _engine.hdr_count(merged)
         buckets = [(f"{b:.6g}", n) for b, n in zip(BUCKETS_S, below, strict=True)] + [("+Inf", total)]
-        family = HistogramMetricFamily(name, text)
-        family.add_metric([], buckets, _engine.hdr_mean(merged) * total / 1e9)
-        yield family
+        histogram = HistogramMetricFamily(name, text)
+        histogram.add_metric([], buckets, _engine.hdr_mean(merged) * total / 1e9)
+        yield histogram
 
 
 def serve(figures: Figures, host: str = "127.0.0.1") -> tuple[str, WSGIServer]:

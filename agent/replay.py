@@ -213,9 +213,7 @@ class Replay:
     def spectrum(self) -> dict[str, dict[str, float | None]]:
         """slip, service, response at p50 to the maximum, microseconds."""
         timed_out = sum(i.timed_out for i in self.measured())
-        return {
-            kind: _quantiles_us(self.merged(kind), timed_out if kind == "response" else 0, tuple(QUANTILES)) for kind in _KINDS
-        }
+        return {kind: _quantiles_us(self.merged(kind), timed_out if kind == "response" else 0, tuple(QUANTILES)) for kind in _KINDS}
 
     def _judged(
         self,

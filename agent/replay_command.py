@@ -83,7 +83,7 @@ def _cores(text: str) -> tuple[int, ...]:
 
 def run(args: argparse.Namespace) -> int:
     from agent.objectives import missed, parse_objective
-    from agent.replay import Live, Replay, ReplayOrder
+    from agent.replay import Replay, ReplayOrder
     from agent.trace_command import options_of
     from traces.compile import compile_workload
     from traces.compiled import preload_rows, shard_batches

@@ -6,6 +6,7 @@ the members, and limits are refused.
 """
 
 import os
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -81,12 +82,11 @@ class Scope:
         env: Mapping[str, str] | None = None,
         cores: Sequence[int] = (),
         cwd: str | None = None,
-        output: IO[bytes] | int | None = None,
+        output: IO[bytes] | int = subprocess.DEVNULL,
     ) -> Child:
         """Starts a program in the scope. Raises launcher.LaunchFailed."""
         name, _, value = self.token.partition("=")
-        out = {} if output is None else {"output": output}
-        return spawn(argv, env={**(env or {}), name: value}, cgroups=self.paths, cores=cores, cwd=cwd, **out)
+        return spawn(argv, env={**(env or {}), name: value}, cgroups=self.paths, cores=cores, cwd=cwd, output=output)
 
     def members(self) -> list[int]:
         return members(self.paths, self.token)

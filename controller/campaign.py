@@ -333,7 +333,7 @@ def _siblings(at: Sequence[str | int]) -> list[str]:
     """Keys that the model knows at a path, walking through mappings by any name."""
     model: Any = Campaign
     for part in at:
-        field = model.model_fields.get(part) if isinstance(model, type) and issubclass(model, BaseModel) else None
+        field = model.model_fields.get(str(part)) if isinstance(model, type) and issubclass(model, BaseModel) else None
         kinds = _models(field.annotation) if field is not None else [model]
         if not kinds:
             return []

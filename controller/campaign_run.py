@@ -8,11 +8,11 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from controller import exits
 from controller.campaign import Campaign, load_campaign
@@ -25,9 +25,11 @@ from controller.progress import Progress, human_duration
 from controller.runner import Runner
 from controller.store import RunFolder, write_whole
 from controller.versions import versions
-from controller.workloads import compile_all
+from controller.workloads import check_trace, compile_all
 from protos.offspec.v1 import agent_link_pb2 as pb
 from traces.errors import Interrupted, InvalidInput, PreflightFailed
+
+T = TypeVar("T")
 
 _ATTACH_S = 60.0
 _PROBE_MS = 20_000
@@ -92,7 +94,7 @@ def rebuild_report(named: str, runs: Path, *, as_json: bool) -> int:
         return _report(campaign, folder, journal, as_json=as_json)
 
 
-async def _interruptible(work: Any) -> Any:
+async def _interruptible(work: Coroutine[Any, Any, T]) -> T:
     """Ctrl-C and SIGTERM cancel the work once, so that it can undo; a second one is left to the guard."""
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
@@ -115,6 +117,7 @@ async def _interruptible(work: Any) -> Any:
 
 
 async def _start(campaign: Campaign, document: Path, options: Options) -> int:
+    await asyncio.to_thread(check_trace, campaign)
     folder = RunFolder.create(options.runs, campaign.campaign)
     try:
         return await _first_time(campaign, document, folder, options)

@@ -90,7 +90,8 @@ class Session:
         self.outbox.put_nowait(pb.AttachResponse(command=command))
         gone = asyncio.ensure_future(self.lost.wait())
         try:
-            await asyncio.wait({waiting.answer, gone}, timeout=timeout_ms / 1000 + 3, return_when=asyncio.FIRST_COMPLETED)
+            waited: set[asyncio.Future[Any]] = {waiting.answer, gone}
+            await asyncio.wait(waited, timeout=timeout_ms / 1000 + 3, return_when=asyncio.FIRST_COMPLETED)
         finally:
             gone.cancel()
             self._waiting.pop(command.id, None)
@@ -141,9 +142,7 @@ class LinkServer(rpc.AgentLinkServiceServicer):
         except RuntimeError:
             bound = 0
         if bound == 0:
-            raise OutOfReach(
-                f"{host}:{port}: cannot listen there (in use, or not an address of this machine); give another --listen"
-            )
+            raise OutOfReach(f"{host}:{port}: cannot listen there (in use, or not an address of this machine); give another --listen")
         await self._server.start()
         self._watch = asyncio.ensure_future(self._expire())
         return int(bound)

@@ -116,7 +116,7 @@ def make_plan(campaign: Campaign, nodes: Sequence[NodeInfo] | None) -> Plan:
         refusals = tuple(_refusals(conditions, node))
         conditions = {n: v for n, v in conditions.items() if n not in {r.condition for r in refusals}}
     cells = [(variant, condition) for variant in campaign.system.variants for condition in conditions]
-    trials = []
+    trials: list[Trial] = []
     for block in range(campaign.design.repeats):
         rng = np.random.Generator(np.random.PCG64([campaign.seed, block]))
         for at in rng.permutation(len(cells)):

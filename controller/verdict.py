@@ -85,6 +85,6 @@ def _outcome(seen: Sequence[str]) -> Outcome:
 def _known(failure_class: str) -> Literal["infra", "invalid", "spec", "cancelled"]:
     match failure_class:
         case "invalid" | "spec" | "cancelled":
-            return failure_class  # type: ignore[return-value]
+            return failure_class
         case _:
             return "infra"

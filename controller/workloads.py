@@ -12,7 +12,15 @@ from controller.plan import Plan, Trial
 from protos.violations import CATALOGUE
 from traces.compile import Compiled, compile_workload
 from traces.source import open_trace
-from traces.transforms import TransformSpec
+from traces.transforms import TransformSpec, apply
+
+
+def check_trace(campaign: Campaign) -> None:
+    """Opens the trace before anything is started, so that a wrong path costs nothing. Raises InvalidInput."""
+    work = campaign.workload
+    trace = open_trace(campaign.resolve(work.trace), format=work.format, options=work.options, seed=campaign.seed)
+    apply(trace, bends_of(work.transforms), campaign.seed)
+    next(iter(trace.batches()), None)
 
 
 def compile_all(campaign: Campaign, plan: Plan, folder: Path) -> Mapping[str, Compiled]:

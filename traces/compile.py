@@ -159,8 +159,7 @@ def mean_rate_per_s(trace: Trace) -> float:
     size = extent(trace)
     if size.span_ns <= 0:
         raise InvalidInput(
-            f"{trace.meta.name}: {size.rows} requests at one instant have no rate; expected a span above 0 "
-            "to scale; leave the rate out"
+            f"{trace.meta.name}: {size.rows} requests at one instant have no rate; expected a span above 0 to scale; leave the rate out"
         )
     return size.rows * 1e9 / size.span_ns
 

@@ -76,8 +76,7 @@ def preload_rows(path: Path, shard: int = 0, shards: int = 1) -> pa.Table:
     trace = open_compiled(path)
     if trace.meta.kinds != ("kv",):
         raise InvalidInput(
-            f"{path}: a trace of kind {', '.join(trace.meta.kinds) or 'unknown'} has nothing to preload; "
-            "expected kv; set preload to false"
+            f"{path}: a trace of kind {', '.join(trace.meta.kinds) or 'unknown'} has nothing to preload; expected kv; set preload to false"
         )
     stored = _Keys()
     for whole in trace.batches():

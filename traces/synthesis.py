@@ -145,9 +145,7 @@ def _size_law(text: str, where: str) -> SizeLaw:
         size = parse_size(text, where)
         if size <= MAX_SIZE_BYTES:
             return SizeLaw("constant", size)
-    raise InvalidInput(
-        f"{where}: {text!r}; expected 64, uniform:LOW:HIGH, lognormal:MEAN:SIGMA or pareto:LEAST:SHAPE, of at most 512MiB"
-    )
+    raise InvalidInput(f"{where}: {text!r}; expected 64, uniform:LOW:HIGH, lognormal:MEAN:SIGMA or pareto:LEAST:SHAPE, of at most 512MiB")
 
 
 @lru_cache(maxsize=4)
@@ -207,9 +205,7 @@ def _rows(recipe: Recipe) -> Iterator[pa.RecordBatch]:
         done += count
 
 
-def _batch(
-    recipe: Recipe, seq: U64, arrival: npt.NDArray[np.int64], streams: tuple[int, int, int], names: pa.Array
-) -> pa.RecordBatch:
+def _batch(recipe: Recipe, seq: U64, arrival: npt.NDArray[np.int64], streams: tuple[int, int, int], names: pa.Array) -> pa.RecordBatch:
     keys, ops, sizes = streams
     u = uniform_all(keys, seq)
     if recipe.zipf:

@@ -14,9 +14,7 @@ from controller.campaign import Objectives
 SCHEMA_VERSION = 1
 
 
-def build_document(
-    *, run: str, campaign: str, records: Sequence[AttemptRecord], run_dir: Path, objectives: Objectives
-) -> dict[str, Any]:
+def build_document(*, run: str, campaign: str, records: Sequence[AttemptRecord], run_dir: Path, objectives: Objectives) -> dict[str, Any]:
     """{run, campaign, trials, scores, findings} and a few keys more. Every attempt is in `trials`, also those not believed."""
     goodput_us = objectives.goodput_us
     entries = [trial_entry(record, run_dir, goodput_us) for record in records]

@@ -28,9 +28,7 @@ def findings(entries: Sequence[Mapping[str, Any]], scores: Sequence[Score]) -> l
     failed = dict.fromkeys((e["variant"], e["condition"]) for e in believed if e["outcome"] == "fails")
     found += [f"{variant} fails under {condition}." for variant, condition in failed]
     unconfirmed = {(e["condition"], d["violation"]) for e in believed for d in e["dose"] if d["verdict"] != "confirmed"}
-    found += [
-        f"The dose of {v} under {c} was not confirmed in every trial: read its rows with care." for c, v in sorted(unconfirmed)
-    ]
+    found += [f"The dose of {v} under {c} was not confirmed in every trial: read its rows with care." for c, v in sorted(unconfirmed)]
     invalid = [e["id"] for e in entries if e["verdict"] == "invalid" and e["failure_class"] != "cancelled"]
     if invalid:
         found.append(f"{len(invalid)} attempts were not believed and left out: {', '.join(dict.fromkeys(invalid[:5]))}.")
@@ -40,9 +38,7 @@ def findings(entries: Sequence[Mapping[str, Any]], scores: Sequence[Score]) -> l
 
 
 def _mean(entries: Sequence[Mapping[str, Any]], variant: str, condition: str, metric: str) -> float | None:
-    values = [
-        v for e in entries if e["variant"] == variant and e["condition"] == condition and (v := figure(e, metric)) is not None
-    ]
+    values = [v for e in entries if e["variant"] == variant and e["condition"] == condition and (v := figure(e, metric)) is not None]
     return sum(values) / len(values) if values else None
 
 

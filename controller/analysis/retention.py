@@ -156,16 +156,11 @@ def log_interval(ratios: Sequence[float]) -> tuple[float, float | None, float | 
     return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
 
 
-def _over_seconds(
-    nominal: Sequence[float], violated: Sequence[float], metric: str, value: float
-) -> tuple[float | None, float | None]:
+def _over_seconds(nominal: Sequence[float], violated: Sequence[float], metric: str, value: float) -> tuple[float | None, float | None]:
     if len(nominal) < 3 or len(violated) < 3:
         return None, None
     rng = np.random.Generator(np.random.PCG64(1))
-    draws = [
-        np.median(rng.choice(violated, len(violated))) / max(1e-12, np.median(rng.choice(nominal, len(nominal))))
-        for _ in range(1000)
-    ]
+    draws = [np.median(rng.choice(violated, len(violated))) / max(1e-12, np.median(rng.choice(nominal, len(nominal)))) for _ in range(1000)]
     spread = np.log(np.maximum(draws, 1e-12))
     spread -= np.median(spread)
     if metric not in MORE_IS_BETTER:

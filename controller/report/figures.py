@@ -31,9 +31,7 @@ def latency_panels(entries: Sequence[Entry], run_dir: Path) -> list[dict[str, st
             top += [y for _, y in curves[variant, condition]]
     for variant in dict.fromkeys(e["variant"] for e in believed):
         lines = [
-            Line(condition, curves[variant, condition], i % 8)
-            for i, condition in enumerate(conditions)
-            if (variant, condition) in curves
+            Line(condition, curves[variant, condition], i % 8) for i, condition in enumerate(conditions) if (variant, condition) in curves
         ]
         if lines:
             title = f"{variant}: response time by percentile, one line a condition"
@@ -74,8 +72,7 @@ def time_lines(entries: Sequence[Entry], run_dir: Path, records: Mapping[tuple[s
         title = f"{entry['variant']} under {entry['condition']}: response per second of trial {entry['id']}"
         svg = draw(Plot(title, x, axis, lines, bands))
         panels.append(
-            {"name": f"{entry['variant']} · {entry['condition']}", "svg": svg, "legend": legend(lines)}
-            | _dose(entry, record, run_dir)
+            {"name": f"{entry['variant']} · {entry['condition']}", "svg": svg, "legend": legend(lines)} | _dose(entry, record, run_dir)
         )
     return panels
 

@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 import pyarrow as pa
 import pyarrow.parquet as pq
+from markupsafe import Markup
 
 from controller.analysis.retention import METRICS
 from controller.attempts import AttemptRecord
@@ -65,7 +66,7 @@ def _render(template: str, view: Mapping[str, Any]) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["number"] = number
-    environment.filters["safe_svg"] = lambda text: jinja2.utils.markupsafe.Markup(text)
+    environment.filters["safe_svg"] = lambda text: Markup(text)
     return environment.get_template(template).render(view)
 
 
@@ -83,7 +84,9 @@ def banner(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if not kept or counts["valid"] + counts["suspect"] == 0:
         return {"kind": "invalid", "text": "Nothing here may be believed: no attempt was valid.", **counts}
     if counts["suspect"] or counts["invalid"]:
-        text = f"{counts['valid']} attempts are valid, {counts['suspect']} suspect (counted, marked), {counts['invalid']} invalid (left out)."
+        text = (
+            f"{counts['valid']} attempts are valid, {counts['suspect']} suspect (counted, marked), {counts['invalid']} invalid (left out)."
+        )
         return {"kind": "suspect", "text": text, **counts}
     return {"kind": "valid", "text": f"All {counts['valid']} attempts are valid.", **counts}
 

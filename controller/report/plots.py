@@ -61,12 +61,7 @@ def log_axis(label: str, values: Sequence[float], unit: str = "") -> Axis:
     high = max(high, low * 10)
     decades = round(math.log10(high / low))
     steps = (1, 2, 5) if decades <= 2 else (1,)
-    ticks = [
-        (low * 10**d * s, short(low * 10**d * s, unit))
-        for d in range(decades + 1)
-        for s in steps
-        if low * 10**d * s <= high * 1.001
-    ]
+    ticks = [(low * 10**d * s, short(low * 10**d * s, unit)) for d in range(decades + 1) for s in steps if low * 10**d * s <= high * 1.001]
     return Axis(label, low, high, ticks, log=True)
 
 
@@ -133,9 +128,7 @@ def draw(plot: Plot) -> str:
     middle = _LEFT + across / 2
     out.append(f'<text class="axis" x="{middle}" y="{HEIGHT - 4}" text-anchor="middle">{escape(plot.x.label)}</text>')
     center = _TOP + down / 2
-    out.append(
-        f'<text class="axis" transform="translate(13 {center}) rotate(-90)" text-anchor="middle">{escape(plot.y.label)}</text>'
-    )
+    out.append(f'<text class="axis" transform="translate(13 {center}) rotate(-90)" text-anchor="middle">{escape(plot.y.label)}</text>')
     for line in plot.lines:
         points = " ".join(f"{x_of(x)},{y_of(y)}" for x, y in thin(line.points))
         dash = ' stroke-dasharray="5 4"' if line.dashed else ""

@@ -53,9 +53,7 @@ def test_a_list_of_doses_becomes_one_condition_a_dose_and_units_are_converted(tm
         ("campaign: [", "campaign: small", 3, ["not YAML"]),
     ],
 )
-def test_a_wrong_document_is_one_line_with_its_place(
-    tmp_path: Path, wrong: str, instead_of: str, line: int, words: list[str]
-) -> None:
+def test_a_wrong_document_is_one_line_with_its_place(tmp_path: Path, wrong: str, instead_of: str, line: int, words: list[str]) -> None:
     with pytest.raises(InvalidInput) as raised:
         load(tmp_path, GOOD.replace(instead_of, wrong, 1))
     message = str(raised.value)

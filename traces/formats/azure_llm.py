@@ -32,8 +32,7 @@ class AzureLlm:
         missing = TYPES.keys() - set(csv_header(path))
         if missing:
             raise InvalidInput(
-                f"{path}: line 1: column {', '.join(sorted(missing))} is missing; expected "
-                f"{', '.join(TYPES)}; name another --format"
+                f"{path}: line 1: column {', '.join(sorted(missing))} is missing; expected {', '.join(TYPES)}; name another --format"
             )
         meta = TraceMeta(
             kinds=("llm",),

@@ -47,8 +47,7 @@ class MetaKv:
         missing = NEEDED.keys() - set(header)
         if missing:
             raise InvalidInput(
-                f"{path}: line 1: column {', '.join(sorted(missing))} is missing; expected "
-                f"{', '.join(NEEDED)}; name another --format"
+                f"{path}: line 1: column {', '.join(sorted(missing))} is missing; expected {', '.join(NEEDED)}; name another --format"
             )
         types = {**NEEDED, **{name: kind for name, kind in OPTIONAL.items() if name in header}}
         meta = TraceMeta(
@@ -68,9 +67,7 @@ def _read(path: Path, types: Mapping[str, pa.DataType]) -> Iterator[Chunk]:
         count = batch.column("op_count").to_numpy()
         bad = np.flatnonzero((count < 1) | (count > 2**31))
         if len(bad):
-            raise InvalidInput(
-                f"{path}: line {done + int(bad[0]) + 2}: op_count {count[bad[0]]}; expected 1 or more; correct the file"
-            )
+            raise InvalidInput(f"{path}: line {done + int(bad[0]) + 2}: op_count {count[bad[0]]}; expected 1 or more; correct the file")
         for rows, nth in _expanded(count):
             yield _chunk(path, batch.take(pa.array(rows)), nth, rows + done + 2)
         done += batch.num_rows

@@ -157,9 +157,7 @@ def _canonical(path: Path, read: Callable[[], Iterator[Chunk]], offset: int, *, 
             ) from error
         for name in _COUNTS:
             if present(batch, name).any() and (least := ints(batch, name).min()) < 0:
-                raise InvalidInput(
-                    f"{path}: requests {done} to {done + rows - 1}: {name} of {least}; expected 0 or more; correct the file"
-                )
+                raise InvalidInput(f"{path}: requests {done} to {done + rows - 1}: {name} of {least}; expected 0 or more; correct the file")
         done += rows
         yield from rebatched([batch], BATCH_ROWS)
 
@@ -193,9 +191,7 @@ def records(path: Path, dtype: np.dtype[np.void], what: str) -> Iterator[tuple[i
                 yield at, np.frombuffer(data, dtype=dtype)
                 at += len(data)
     except OSError as error:
-        raise InvalidInput(
-            f"{path}: byte {at}: {one_line(error)}; expected readable {what} records; fetch the file again"
-        ) from error
+        raise InvalidInput(f"{path}: byte {at}: {one_line(error)}; expected readable {what} records; fetch the file again") from error
 
 
 def record_rows(path: Path, size: int, what: str) -> int | None:

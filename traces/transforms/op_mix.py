@@ -24,9 +24,7 @@ class OpMix:
 
     def bend(self, trace: Trace, spec: TransformSpec, seed: int) -> StreamTrace:
         if trace.meta.kinds != ("kv",):
-            raise InvalidInput(
-                f"transform op_mix: {trace.meta.name} is of kind {', '.join(trace.meta.kinds) or 'unknown'}; expected kv"
-            )
+            raise InvalidInput(f"transform op_mix: {trace.meta.name} is of kind {', '.join(trace.meta.kinds) or 'unknown'}; expected kv")
         share = spec.number(0, 1, "the share of gets, from 0 to 1")
         key = stream(seed, trace.meta.name, "op_mix")
         names = pa.array(["get", "set"])

@@ -125,6 +125,8 @@ pub struct Second {
 /// The seconds of one engine thread that still have requests under way.
 pub struct Book {
     seconds: VecDeque<Second>,
+    /// Boxed, because tallies travel to the collector and back: a pointer moves, not a hundred kilobytes of header and tables.
+    #[allow(clippy::vec_box)]
     spare: Vec<Box<OpTally>>,
     returned: Receiver<Box<OpTally>>,
     closed: Sender<Closed>,

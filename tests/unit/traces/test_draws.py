@@ -49,9 +49,7 @@ def test_vectorised_draws_equal_the_scalar_ones() -> None:
     array = np.array(values, dtype=np.uint64)
     assert mix_all(array).tolist() == [mix(value) for value in values]
     key = stream(3, "e", "p")
-    assert draw_all(key, array, array[::-1]).tolist() == [
-        draw(key, slot, index) for slot, index in zip(values, values[::-1], strict=True)
-    ]
+    assert draw_all(key, array, array[::-1]).tolist() == [draw(key, slot, index) for slot, index in zip(values, values[::-1], strict=True)]
     for width in (1, 10**9, 60 * 10**9, 2**62 + 12345):
         assert scale_all(array, width).tolist() == [(value * width) >> 64 for value in values]
 

@@ -183,10 +183,7 @@ def test_spread_places_requests_inside_their_second_by_the_integer_rule() -> Non
 def test_spread_gives_the_same_however_the_rows_come_in_lots() -> None:
     stamps = np.sort(np.random.default_rng(1).integers(0, 20, 500)) * 10**9
     given = {"arrival_ns": stamps, "key_id": np.arange(500, dtype=np.uint64)}
-    ways = [
-        arrivals(bent(trace_of(given, lot=lot, arrival_resolution_ns=10**9), "spread", "poisson")).tolist()
-        for lot in (1, 3, 64, 500)
-    ]
+    ways = [arrivals(bent(trace_of(given, lot=lot, arrival_resolution_ns=10**9), "spread", "poisson")).tolist() for lot in (1, 3, 64, 500)]
     assert all(way == ways[0] for way in ways)
 
 
