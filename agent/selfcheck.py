@@ -5,6 +5,7 @@ What counts against it is its own lateness, never the system's slowness: a syste
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -83,5 +84,5 @@ def _saturated(inflight: Sequence[int]) -> bool:
         return False
     half = len(inflight) // 2
     early, late = inflight[:half], inflight[-half:]
-    grew = sum(b > a for a, b in zip(inflight, inflight[1:], strict=False)) / (len(inflight) - 1)
+    grew = sum(b > a for a, b in pairwise(inflight)) / (len(inflight) - 1)
     return grew >= 0.75 and sum(late) > 2 * max(1, sum(early))
