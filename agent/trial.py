@@ -27,6 +27,7 @@ from agent.metrics import Figures
 from agent.probes import answers
 from agent.replay import Live, Replay, ReplayOrder
 from agent.scope import Cgroups, Scope
+from agent.selfcheck import Gates
 from agent.violations import Context, registry
 from protos.offspec.v1 import agent_link_pb2 as pb
 from protos.violations import CATALOGUE
@@ -260,6 +261,7 @@ class Trial:
                 timeout_ms=order.timeout_ms,
                 late=order.late,
                 warmup_s=order.warmup_s,
+                gates=Gates(order.gate_achieved, order.gate_slip_p99_ns, order.gate_steal),
             ),
             agent=self.agent,
             on_live=self.on_live,

@@ -220,4 +220,7 @@ class Steps:
             warmup_s=phases.warmup_s,
             measure_s=phases.measure_s,
             drain_ms=phases.drain_ms,
+            gate_achieved=self._campaign.gates.achieved.value,
+            gate_slip_p99_ns=round(self._campaign.gates.slip_p99.value * 1000),
+            gate_steal=self._campaign.gates.steal.value,
         )

@@ -264,7 +264,7 @@ class Endpoint(_message.Message):
     def __init__(self, driver: _Optional[str] = ..., host: _Optional[str] = ..., port: _Optional[int] = ..., path: _Optional[str] = ...) -> None: ...
 
 class Arm(_message.Message):
-    __slots__ = ("trace", "endpoint", "cores", "connections", "timeout_ms", "late", "warmup_s", "measure_s", "drain_ms")
+    __slots__ = ("trace", "endpoint", "cores", "connections", "timeout_ms", "late", "warmup_s", "measure_s", "drain_ms", "gate_achieved", "gate_slip_p99_ns", "gate_steal")
     TRACE_FIELD_NUMBER: _ClassVar[int]
     ENDPOINT_FIELD_NUMBER: _ClassVar[int]
     CORES_FIELD_NUMBER: _ClassVar[int]
@@ -274,6 +274,9 @@ class Arm(_message.Message):
     WARMUP_S_FIELD_NUMBER: _ClassVar[int]
     MEASURE_S_FIELD_NUMBER: _ClassVar[int]
     DRAIN_MS_FIELD_NUMBER: _ClassVar[int]
+    GATE_ACHIEVED_FIELD_NUMBER: _ClassVar[int]
+    GATE_SLIP_P99_NS_FIELD_NUMBER: _ClassVar[int]
+    GATE_STEAL_FIELD_NUMBER: _ClassVar[int]
     trace: TraceRef
     endpoint: Endpoint
     cores: _containers.RepeatedScalarFieldContainer[int]
@@ -283,7 +286,10 @@ class Arm(_message.Message):
     warmup_s: int
     measure_s: int
     drain_ms: int
-    def __init__(self, trace: _Optional[_Union[TraceRef, _Mapping]] = ..., endpoint: _Optional[_Union[Endpoint, _Mapping]] = ..., cores: _Optional[_Iterable[int]] = ..., connections: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., late: _Optional[str] = ..., warmup_s: _Optional[int] = ..., measure_s: _Optional[int] = ..., drain_ms: _Optional[int] = ...) -> None: ...
+    gate_achieved: float
+    gate_slip_p99_ns: int
+    gate_steal: float
+    def __init__(self, trace: _Optional[_Union[TraceRef, _Mapping]] = ..., endpoint: _Optional[_Union[Endpoint, _Mapping]] = ..., cores: _Optional[_Iterable[int]] = ..., connections: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., late: _Optional[str] = ..., warmup_s: _Optional[int] = ..., measure_s: _Optional[int] = ..., drain_ms: _Optional[int] = ..., gate_achieved: _Optional[float] = ..., gate_slip_p99_ns: _Optional[int] = ..., gate_steal: _Optional[float] = ...) -> None: ...
 
 class Start(_message.Message):
     __slots__ = ("t0_controller_mono_ns", "warmup_s", "measure_s")
