@@ -1,6 +1,17 @@
-"""The native module `agent._engine` (crate agent/engine). Rust paces, stamps and counts; policy stays in Python.
+"""The native module `agent._engine` (crate agent/engine). Rust paces, stamps, counts; policy stays in Python.
 
-All times are nanoseconds of CLOCK_MONOTONIC. Every function releases the GIL while it runs.
+All times are nanoseconds of CLOCK_MONOTONIC. Every function that takes time releases the GIL while it runs.
+
+Three stamps of a request, due, sent and done, and what is made of them:
+
+    response = done - due      what a user would have seen; no coordinated omission
+    service  = done - sent     `sent` is taken just before the write that carries the request's first byte
+    slip     = sent - ready    our own lateness, and ours alone: `ready` is when the request was both due and
+                               allowed to go
+
+A request may not go while every connection is down, has `pipeline` requests in flight, or has a full send
+buffer. That is the system's doing: such waiting is in `response` and not in `slip`, and EngineSecond.backlog
+shows how many wait. `service` and `response` hold the completed requests only; `slip` holds all that were sent.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +20,7 @@ from typing import Any, Protocol
 __version__: str
 
 class ArrowStream(Protocol):
-    """Anything with the Arrow PyCapsule stream interface: pyarrow.RecordBatchReader, pyarrow.Table, polars frames."""
+    """Anything with the Arrow PyCapsule stream: pyarrow.RecordBatchReader, pyarrow.Table, polars frames."""
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
 
@@ -26,9 +37,12 @@ class Interval:
     timed_out: int
     dropped: int
     unsent: int
-    errors: dict[str, int]  # kind -> n; kinds: connect reset closed protocol server status_4xx status_5xx stopped
+    errors: dict[str, int]
+    """kind -> n. connect: nobody listened; reset, closed: the connection broke after the request had left (or
+    was given up by us, see Replay); protocol: an answer that cannot be read; server: an error in the protocol's
+    own terms (-ERR); status_4xx, status_5xx; stopped: on its way when stop() was called."""
     bytes_sent: int
-    bytes_received: int
+    bytes_received: int  # whole answers to requests that had not timed out
     slip: bytes  # HDR V2 (uncompressed cookie), nanoseconds, 3 significant digits
     service: bytes
     response: bytes
@@ -40,9 +54,9 @@ class EngineSecond:
     core: int  # -1: not pinned
     pinned: bool
     cpu_ns: int  # thread CPU time (CLOCK_THREAD_CPUTIME_ID) spent in this second
-    run_delay_ns: int  # waiting for the core, /proc/thread-self/schedstat field 2
-    steal_ns: int  # /proc/stat steal of that core
-    inflight: int  # at the end of the second
+    run_delay_ns: int  # waiting for the core, /proc/self/task/TID/schedstat field 2
+    steal_ns: int  # /proc/stat steal of that core; of all cores if not pinned
+    inflight: int  # sent or partly sent and without an end, when the second ended
     inflight_max: int
     backlog: int  # due but not yet written (send buffers full or not connected)
     send_buffer_full: int  # writes that the kernel took only in part
@@ -66,9 +80,13 @@ class Totals:
 class Replay:
     """One replay: connect() arms it, run() paces the stream, stop() may come from any thread.
 
-    `slip` is our own lateness: from the moment when a request was both due and free to go (a connection could take it) to its first
-    byte's write. What waits because every connection is busy (pipeline full, send buffer full, reconnecting) waits on the
-    system: that is in `response`, which always counts from the due time, and in `backlog`."""
+    Requests are dealt to the connections in turn, passing over those that may not take one. A request times out
+    at due + timeout_ms wherever it is. Its late answer is still read, in its place; a connection whose oldest
+    request has timed out and left more than twice the timeout ago is closed and opened again (1 ms to 1 s
+    apart), and what had left on it ends as `closed`. What had not left, and what an HTTP server declines to
+    answer by `Connection: close`, goes to another connection. While nobody listens, what is due ends as
+    `connect`.
+    """
 
     def __init__(
         self,
@@ -76,13 +94,13 @@ class Replay:
         driver: str,  # "redis" | "http" | "tcp"
         host: str,
         port: int,
-        ops: Sequence[str] | None = None,  # names by which intervals are split; None: as met in the stream
+        ops: Sequence[str] | None = None,  # split intervals by these and "other"; None: as met, 63 at most
         connections: int = 8,  # in all, spread over the threads
-        cores: Sequence[int] = (),  # one pinned thread a core; empty: one unpinned thread
+        cores: Sequence[int] = (),  # a pinned thread each, which spins for answers; empty: one unpinned thread
         timeout_ms: int = 1000,
         late: str = "send",  # "send" | "drop" | "abort"
-        late_after_us: int = 0,  # drop/abort only: what counts as late
-        window: int = 0,  # 0: open loop. n > 0: closed window, at most n in flight, arrival ignored (preload, capacity)
+        late_after_us: int = 0,  # drop/abort only: how late we may take a request up ourselves
+        window: int = 0,  # 0: open loop. n > 0: at most n in flight, arrival ignored (preload, capacity)
         pipeline: int = 1024,  # most requests in flight on one connection
         spin_us: int = 60,  # wake this long before a deadline and spin
         host_header: str | None = None,
@@ -90,7 +108,8 @@ class Replay:
         expect_bytes: bool = False,  # tcp: echo length comes from resp_bytes, else req_bytes
     ) -> None: ...
     def connect(self, timeout_ms: int = 5000) -> None:
-        """Opens all connections. Raises ConnectionError naming host, port and errno."""
+        """Opens all connections. Raises ConnectionError naming host, port and errno. Left out, run() opens them
+        as it goes, and requests wait for that."""
 
     def run(
         self,
@@ -99,16 +118,28 @@ class Replay:
         on_interval: Callable[[list[Interval]], None] | None = None,
         on_second: Callable[[EngineSecond], None] | None = None,
     ) -> Totals:
-        """Replays rows sorted by arrival_ns; request i is due at t0_ns + arrival_ns. Columns used, by name:
-        arrival_ns int64 (required); op utf8 or dictionary; key_id uint64; key_bytes uint32; req_bytes, resp_bytes
-        int64; ttl_ms int64; target utf8 or dictionary. Others are ignored. Raises ValueError naming column and row
-        for a stream that it cannot use. on_interval gets the closed seconds (called on a collector thread)."""
+        """Replays rows sorted by arrival_ns; request i is due at t0_ns + arrival_ns. A t0_ns in the past makes
+        requests late. Columns used, by name: arrival_ns int64 (required); op text or dictionary; key_id uint64;
+        key_bytes uint32; req_bytes, resp_bytes, ttl_ms int64; target text or dictionary. Others are ignored.
+        Raises ValueError naming column and row for a stream that it cannot use; what was sent until then is sent.
+
+        on_interval gets each second once, in order, when all its requests have ended. Callbacks run on the thread
+        that called run(). If one raises, the run is stopped and raises the same; so it is with Ctrl-C.
+
+        redis: get gets read -> GET; set add replace cas write -> SET (PX ttl_ms); append prepend -> APPEND; delete
+        trim -> DEL; incr; decr; touch -> EXISTS; others -> GET. http: an op that is a method is sent so; read ->
+        GET; set write -> PUT; others POST if req_bytes > 0, else GET; "/{key}" at the end of `path` becomes the
+        row's key. tcp: req_bytes (at least 1) out, as many or resp_bytes back."""
 
     def stop(self) -> None:
-        """Ends the replay within 100 ms: nothing more is sent, the rest of the schedule is counted unsent."""
+        """Within 100 ms nothing more is sent; the rest of the stream is read and counted unsent; run() returns."""
 
-def hdr_merge(parts: Sequence[bytes]) -> bytes: ...
-def hdr_quantiles(hdr: bytes, quantiles: Sequence[float]) -> list[int]: ...
+def hdr_merge(parts: Sequence[bytes]) -> bytes:
+    """Adds histograms of 3 digits from 1 exactly; no parts: an empty one. Raises ValueError naming the part."""
+
+def hdr_quantiles(hdr: bytes, quantiles: Sequence[float]) -> list[int]:
+    """Values at quantiles (0 to 1); zeros for an empty histogram."""
+
 def hdr_count(hdr: bytes) -> int: ...
 def hdr_counts_below(hdr: bytes, bounds: Sequence[int]) -> list[int]:
     """How many recorded values are at or below each bound."""
@@ -127,12 +158,12 @@ def serve_resp(
     stop_fd: int,
     ready: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Runs the built-in RESP server (real hash table) until stop_fd is readable or closed. mode "spin" busy-polls its
-    pinned core; "block" sleeps in epoll, asks the scheduler for a short slice, and pins nothing by itself."""
+    """Runs the built-in RESP server (real hash table) until stop_fd is readable or closed. mode "spin" busy-polls
+    its pinned core; "block" sleeps in epoll, asks the scheduler for a short slice, and pins nothing by itself."""
 
 def antagonist_cpu(*, core: int | None, stop_fd: int) -> None:
     """Spins with integer work until stop_fd closes. The dose is made by the cgroup around it."""
 
 def antagonist_membw(*, gb_per_s: float, threads: int, buffer_bytes: int, counter_path: str, stop_fd: int) -> None:
-    """Paced streaming reads and writes; 8-byte little-endian count of bytes moved at counter_path, updated at least
-    every 10 ms. gb_per_s is 1e9 bytes per second, 0 means unpaced."""
+    """Paced streaming reads and writes; 8-byte little-endian count of bytes moved at counter_path, updated at
+    least every 10 ms. gb_per_s is 1e9 bytes per second, 0 means unpaced."""

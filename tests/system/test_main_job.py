@@ -126,7 +126,7 @@ def test_a_campaign_runs_to_a_document_a_report_and_nothing_left(place: Path) ->
 @pytest.mark.timeout(170)
 def test_a_killed_controller_leaves_nothing_and_resume_repeats_only_what_was_unfinished(place: Path) -> None:
     process = begin(place)
-    wait_for_step(place, "measure", 2, process)
+    wait_for_step(place, "measure", 3, process)  # begun, done, begun
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert clean_within(place, 10) == []

@@ -14,19 +14,30 @@ use crate::tally::{Book, End, ErrorKind};
 
 /// Encoded but unwritten bytes beyond which a connection takes no further request.
 const MOST_OUT_BYTES: usize = 256 * 1024;
+/// A buffer that one large request has grown beyond this is given back.
+const MOST_KEPT_BYTES: usize = 2 << 20;
 const FIRST_BACKOFF_NS: i64 = 1_000_000;
 const LONGEST_BACKOFF_NS: i64 = 1_000_000_000;
 
+/// A scheduled request without an end.
+pub struct Request {
+    pub row: Row,
+    pub due_ns: i64,
+    pub second: i64,
+    /// Has left before, on a connection that said it would not answer: counted as sent already.
+    pub resent: bool,
+}
+
 /// A request on its way. Dead ones (timed out) stay in line, because their answers still come in order.
 struct Pending {
-    due_ns: i64,
+    request: Request,
     /// From when on nothing but ourselves kept it from leaving.
     ready_ns: i64,
+    /// Our own lateness, once it has been offered to the kernel.
+    slip_ns: Option<i64>,
     sent_ns: i64,
     first_byte: u64,
     bytes: u64,
-    second: i64,
-    op: u16,
     alive: bool,
     expect: Expect,
 }
@@ -47,52 +58,77 @@ pub enum Watch {
     Gone,
 }
 
+/// How a stream of answers goes on.
+enum Flow {
+    Open,
+    /// The peer has announced that it answers nothing after this.
+    Parting,
+    Broken(ErrorKind),
+}
+
 pub struct Connection {
     address: SocketAddr,
     socket: Option<Socket>,
     state: State,
     backoff_ns: i64,
+    pipeline: usize,
+    timeout_ns: i64,
     out: Vec<u8>,
     out_at: usize,
     /// Bytes that this connection was ever given, and ever wrote.
     encoded: u64,
     written: u64,
+    /// Bytes that ever came, and those that answers have used.
+    arrived: u64,
+    used: u64,
     pending: VecDeque<Pending>,
     /// How many at the front have their first byte out.
     sent: usize,
     /// How many at the front have been looked at for a timeout.
     expired: usize,
     parser: Box<dyn Parser>,
+    /// The kernel's buffer was full at the last write.
     blocked: bool,
     /// When it last became able to take a request that it had to refuse before.
     freed_ns: i64,
+    /// Requests taken and answered since it was connected, and after how many the peer is known to part.
+    taken: u64,
+    answered: u64,
+    life: u64,
+    pub queued: bool,
     pub refused_at_connect: Option<i32>,
     pub reconnects: u64,
     pub partial_writes: u64,
-    pub alive: u64,
 }
 
 impl Connection {
-    pub fn new(address: SocketAddr, encoder: &dyn Encoder, pipeline: usize) -> Self {
+    pub fn new(address: SocketAddr, encoder: &dyn Encoder, pipeline: usize, timeout_ns: i64) -> Self {
         Connection {
             address,
             socket: None,
-            state: State::Down { retry_at_ns: 0 },
+            state: State::Down { retry_at_ns: i64::MIN },
             backoff_ns: FIRST_BACKOFF_NS,
-            out: Vec::with_capacity(MOST_OUT_BYTES + 128 * 1024),
+            pipeline,
+            timeout_ns,
+            out: Vec::with_capacity(MOST_OUT_BYTES),
             out_at: 0,
             encoded: 0,
             written: 0,
-            pending: VecDeque::with_capacity(pipeline.min(4096)),
+            arrived: 0,
+            used: 0,
+            pending: VecDeque::with_capacity(pipeline.min(1024)),
             sent: 0,
             expired: 0,
             parser: encoder.parser(),
             blocked: false,
-            freed_ns: 0,
+            freed_ns: i64::MIN,
+            taken: 0,
+            answered: 0,
+            life: u64::MAX,
+            queued: false,
             refused_at_connect: None,
             reconnects: 0,
             partial_writes: 0,
-            alive: 0,
         }
     }
 
@@ -104,16 +140,21 @@ impl Connection {
         self.socket.as_ref().map(AsRawFd::as_raw_fd)
     }
 
-    pub fn takes(&self, pipeline: usize) -> bool {
-        self.is_up() && !self.blocked && self.pending.len() < pipeline && self.out.len() - self.out_at < MOST_OUT_BYTES
+    pub fn takes(&self) -> bool {
+        self.is_up()
+            && !self.blocked
+            && self.pending.len() < self.pipeline
+            && self.taken < self.life
+            && self.out.len() - self.out_at < MOST_OUT_BYTES
     }
 
     pub fn freed_ns(&self) -> i64 {
         self.freed_ns
     }
 
-    pub fn has_output(&self) -> bool {
-        self.out_at < self.out.len()
+    /// Requests encoded here of which no byte has left.
+    pub fn unwritten(&self) -> u64 {
+        self.pending.iter().skip(self.sent).filter(|p| p.alive).count() as u64
     }
 
     /// Starts connecting if it is time to; true when there is a new descriptor to watch for writing.
@@ -140,266 +181,286 @@ impl Connection {
                 true
             }
             Err(error) => {
-                self.refused_at_connect = error.raw_os_error().or(Some(libc::EIO));
-                self.down(now);
+                self.refused(error.raw_os_error(), now);
                 false
             }
         }
     }
 
-    /// A connect that takes longer than `timeout_ns` has failed.
-    pub fn give_up_dialing(&mut self, now: i64, timeout_ns: i64) -> bool {
+    /// A connect that takes longer than a request may has failed.
+    pub fn give_up_dialing(&mut self, now: i64) {
         if let State::Connecting { since_ns } = self.state {
-            if now - since_ns > timeout_ns {
-                self.refused_at_connect = Some(libc::ETIMEDOUT);
-                self.down(now);
-                return true;
+            if now - since_ns > self.timeout_ns {
+                self.refused(Some(libc::ETIMEDOUT), now);
             }
         }
-        false
     }
 
-    fn down(&mut self, now: i64) {
-        self.socket = None;
-        self.state = State::Down { retry_at_ns: now + self.backoff_ns };
+    /// A connect has failed; it will be tried again, later each time.
+    pub fn refused(&mut self, errno: Option<i32>, now: i64) {
+        self.refused_at_connect = errno.or(Some(libc::EIO));
+        self.down(now + self.backoff_ns);
         self.backoff_ns = (self.backoff_ns * 2).min(LONGEST_BACKOFF_NS);
+    }
+
+    fn down(&mut self, retry_at_ns: i64) {
+        self.socket = None;
+        self.reconnects += u64::from(self.is_up());
+        self.state = State::Down { retry_at_ns };
         self.out.clear();
         self.out_at = 0;
         self.blocked = false;
         self.parser.reset();
-    }
-
-    /// Ends everything that waits here with `kind` and drops the socket; it will be dialled again.
-    pub fn fail(&mut self, kind: ErrorKind, now: i64, book: &mut Book) {
-        for request in self.pending.drain(..) {
-            if request.alive {
-                book.ended(request.second, request.op, End::Error(kind));
-            }
-        }
-        self.alive = 0;
+        self.pending.clear();
         self.sent = 0;
         self.expired = 0;
         self.encoded = 0;
         self.written = 0;
-        if self.is_up() {
-            self.reconnects += 1;
+        self.arrived = 0;
+        self.used = 0;
+        self.taken = 0;
+        self.answered = 0;
+    }
+
+    /// The connection has broken: what is under way ends with `kind`; what never left may leave elsewhere.
+    pub fn fail(&mut self, kind: ErrorKind, now: i64, book: &mut Book, orphans: &mut Vec<Request>) {
+        for pending in self.pending.drain(..).filter(|p| p.alive) {
+            if pending.sent_ns == 0 {
+                orphans.push(pending.request);
+            } else {
+                book.ended(pending.request.second, pending.request.row.slot, End::Error(kind));
+            }
+        }
+        self.down(now + self.backoff_ns);
+        self.backoff_ns = (self.backoff_ns * 2).min(LONGEST_BACKOFF_NS);
+    }
+
+    /// The peer parts in good order: it has not looked at what comes after its last answer (RFC 9112, 9.6), which may leave
+    /// again elsewhere. From now on a connection gets no more than it was willing to answer.
+    fn part(&mut self, now: i64, orphans: &mut Vec<Request>) {
+        self.life = self.answered.max(1);
+        for pending in self.pending.drain(..).filter(|p| p.alive) {
+            let resent = pending.request.resent || pending.sent_ns != 0;
+            orphans.push(Request { resent, ..pending.request });
         }
         self.down(now);
     }
 
-    /// Encodes one request; `held`: it had to wait for a connection, which is not our lateness.
-    #[allow(clippy::too_many_arguments)]
-    pub fn take(
-        &mut self,
-        row: &Row,
-        due_ns: i64,
-        second: i64,
-        ready_ns: i64,
-        op: &str,
-        target: Option<&[u8]>,
-        encoder: &dyn Encoder,
-    ) {
+    /// The run was stopped: what has left ends as stopped, what has not as unsent.
+    pub fn abandon(&mut self, now: i64, book: &mut Book) {
+        for Pending { request, sent_ns, .. } in self.pending.drain(..).filter(|p| p.alive) {
+            let left = sent_ns != 0 || request.resent;
+            let end = if left { End::Error(ErrorKind::Stopped) } else { End::Unsent };
+            book.ended(request.second, request.row.slot, end);
+        }
+        self.down(now);
+    }
+
+    /// Encodes one request. `ready_ns`: when it was both due and allowed to go.
+    pub fn take(&mut self, request: Request, ready_ns: i64, op: &str, encoder: &dyn Encoder) {
         if self.out_at == self.out.len() {
             self.out.clear();
             self.out_at = 0;
+            if self.out.capacity() > MOST_KEPT_BYTES {
+                self.out.shrink_to(MOST_OUT_BYTES);
+            }
         }
         let before = self.out.len();
-        let expect = encoder.encode(row, op, target, &mut self.out);
+        let expect = encoder.encode(&request.row, op, &mut self.out);
         let bytes = (self.out.len() - before) as u64;
-        self.pending.push_back(Pending {
-            due_ns,
-            ready_ns,
-            sent_ns: 0,
-            first_byte: self.encoded,
-            bytes,
-            second,
-            op: row.op,
-            alive: true,
-            expect,
-        });
+        let first_byte = self.encoded;
+        self.pending.push_back(Pending { request, ready_ns, slip_ns: None, sent_ns: 0, first_byte, bytes, alive: true, expect });
         self.encoded += bytes;
-        self.alive += 1;
+        self.taken += 1;
     }
 
     /// Writes what is encoded, once; one system call carries all that was due together.
-    pub fn flush(&mut self, book: &mut Book) -> Watch {
-        if !self.is_up() || !self.has_output() {
+    pub fn flush(&mut self, book: &mut Book, orphans: &mut Vec<Request>) -> Watch {
+        if !self.is_up() || self.out_at == self.out.len() {
             return Watch::Same;
         }
         let Some(socket) = self.socket.as_mut() else {
             return Watch::Same;
         };
         let stamp = now_ns();
-        match socket.write(&self.out[self.out_at..]) {
-            Ok(n) => {
-                self.out_at += n;
-                self.written += n as u64;
-                while let Some(request) = self.pending.get_mut(self.sent) {
-                    if request.first_byte >= self.written {
-                        break;
-                    }
-                    request.sent_ns = stamp;
-                    if request.alive {
-                        let ready = if self.blocked { stamp } else { request.ready_ns.max(request.due_ns) };
-                        book.sent(request.second, request.op, stamp - ready, request.bytes);
-                    }
-                    self.sent += 1;
-                }
-                let was_blocked = self.blocked;
-                self.blocked = self.has_output();
-                match (was_blocked, self.blocked) {
-                    (false, true) => {
-                        self.partial_writes += 1;
-                        Watch::ReadWrite
-                    }
-                    (true, false) => {
-                        self.freed_ns = stamp;
-                        Watch::ReadOnly
-                    }
-                    _ => Watch::Same,
-                }
+        let wrote = match socket.write(&self.out[self.out_at..]) {
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Watch::Same,
+            Err(e) => {
+                self.fail(kind_of(&e), stamp, book, orphans);
+                return Watch::Gone;
             }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                if self.blocked {
-                    return Watch::Same;
-                }
-                self.blocked = true;
+        };
+        self.out_at += wrote;
+        self.written += wrote as u64;
+        while let Some(pending) = self.pending.get_mut(self.sent).filter(|p| p.first_byte < self.written) {
+            pending.sent_ns = stamp;
+            let Request { second, resent, row, .. } = &pending.request;
+            if pending.alive && !resent {
+                let slip = pending.slip_ns.unwrap_or(stamp - pending.ready_ns);
+                book.sent(*second, row.slot, stamp, slip, pending.bytes);
+            }
+            self.sent += 1;
+        }
+        let was_blocked = self.blocked;
+        self.blocked = self.out_at < self.out.len();
+        match (was_blocked, self.blocked) {
+            (false, true) => {
                 self.partial_writes += 1;
+                // From here on the peer keeps them waiting, not we.
+                for pending in self.pending.iter_mut().skip(self.sent) {
+                    pending.slip_ns.get_or_insert(stamp - pending.ready_ns);
+                }
                 Watch::ReadWrite
             }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => Watch::Same,
-            Err(e) => {
-                self.fail(kind_of(&e), stamp, book);
-                Watch::Gone
+            (true, false) => {
+                self.freed_ns = stamp;
+                Watch::ReadOnly
             }
+            _ => Watch::Same,
         }
     }
 
     /// The descriptor became writable: a connect has ended, or a full buffer has room.
-    pub fn writable(&mut self, now: i64, book: &mut Book) -> Watch {
+    pub fn writable(&mut self, now: i64, book: &mut Book, orphans: &mut Vec<Request>) -> Watch {
         if let State::Connecting { .. } = self.state {
-            let error = self.socket.as_ref().map_or(Ok(None), Socket::take_error);
-            match error {
+            return match self.socket.as_ref().map_or(Ok(None), Socket::take_error) {
                 Ok(None) => {
                     self.state = State::Up;
                     self.freed_ns = now;
                     self.refused_at_connect = None;
-                    return Watch::ReadOnly;
+                    Watch::ReadOnly
                 }
                 Ok(Some(e)) | Err(e) => {
-                    self.refused_at_connect = e.raw_os_error().or(Some(libc::EIO));
-                    self.down(now);
-                    return Watch::Gone;
+                    self.refused(e.raw_os_error(), now);
+                    Watch::Gone
                 }
-            }
+            };
         }
-        self.flush(book)
+        self.flush(book, orphans)
     }
 
     /// Reads what has come and settles the requests that it answers.
-    pub fn readable(&mut self, buffer: &mut [u8], pipeline: usize, book: &mut Book) -> Watch {
-        loop {
-            if !self.is_up() {
-                return Watch::Same;
-            }
+    pub fn readable(&mut self, buffer: &mut [u8], book: &mut Book, orphans: &mut Vec<Request>) -> Watch {
+        while self.is_up() {
             let Some(socket) = self.socket.as_mut() else {
                 return Watch::Same;
             };
             let read = socket.read(buffer);
             let stamp = now_ns();
-            match read {
-                Ok(0) => {
-                    self.fail(ErrorKind::Closed, stamp, book);
+            let drained = matches!(read, Ok(n) if n < buffer.len());
+            let flow = match read {
+                Ok(0) => self.hung_up(stamp, book),
+                Ok(n) => self.settle(&buffer[..n], stamp, book),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Watch::Same,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => Flow::Broken(kind_of(&e)),
+            };
+            match flow {
+                Flow::Open if drained => return Watch::Same,
+                Flow::Open => {}
+                Flow::Parting => {
+                    self.part(stamp, orphans);
                     return Watch::Gone;
                 }
-                Ok(n) => {
-                    if let Err(kind) = self.settle(&buffer[..n], stamp, pipeline, book) {
-                        self.fail(kind, stamp, book);
-                        return Watch::Gone;
-                    }
-                    if n < buffer.len() {
-                        return Watch::Same;
-                    }
-                }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Watch::Same,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => {
-                    self.fail(kind_of(&e), stamp, book);
+                Flow::Broken(kind) => {
+                    self.fail(kind, stamp, book, orphans);
                     return Watch::Gone;
                 }
             }
+        }
+        Watch::Same
+    }
+
+    fn hung_up(&mut self, stamp: i64, book: &mut Book) -> Flow {
+        match self.parser.closed() {
+            Some(answer) if !self.pending.is_empty() => {
+                self.answered(answer, stamp, book);
+                Flow::Parting
+            }
+            _ => Flow::Broken(ErrorKind::Closed),
         }
     }
 
-    fn settle(&mut self, bytes: &[u8], stamp: i64, pipeline: usize, book: &mut Book) -> Result<(), ErrorKind> {
-        self.parser.push(bytes);
-        if let Some(front) = self.pending.front() {
-            if front.alive {
-                book.received(front.second, front.op, bytes.len() as u64);
-            }
+    /// Ends the oldest request.
+    fn answered(&mut self, answer: Answer, stamp: i64, book: &mut Book) {
+        let Some(Pending { request, sent_ns, alive, .. }) = self.pending.pop_front() else {
+            return;
+        };
+        let bytes = self.arrived - self.parser.unread() as u64 - self.used;
+        self.used += bytes;
+        self.sent = self.sent.saturating_sub(1);
+        self.expired = self.expired.saturating_sub(1);
+        self.answered += 1;
+        if self.answered >= self.life {
+            // It did not part when it was thought to.
+            self.life = self.life.saturating_mul(2);
+            self.freed_ns = stamp;
         }
-        let was_full = self.pending.len() >= pipeline;
+        self.backoff_ns = FIRST_BACKOFF_NS;
+        if !alive {
+            return;
+        }
+        let Request { second, due_ns, row, .. } = &request;
+        let response_ns = stamp.saturating_sub(*due_ns);
+        let end = match answer {
+            // The clock decides, not how often it is looked at.
+            _ if response_ns > self.timeout_ns => End::TimedOut,
+            Answer::Ok => End::Completed { miss: false },
+            Answer::Miss => End::Completed { miss: true },
+            Answer::Server => End::Error(ErrorKind::Server),
+            Answer::Status4xx => End::Error(ErrorKind::Status4xx),
+            Answer::Status5xx => End::Error(ErrorKind::Status5xx),
+        };
+        book.received(*second, row.slot, bytes);
+        if matches!(end, End::Completed { .. }) {
+            book.latency(*second, row.slot, stamp - sent_ns, response_ns);
+        }
+        book.ended(*second, row.slot, end);
+    }
+
+    fn settle(&mut self, bytes: &[u8], stamp: i64, book: &mut Book) -> Flow {
+        self.parser.push(bytes);
+        self.arrived += bytes.len() as u64;
+        let was_full = self.pending.len() >= self.pipeline;
         while let Some(front) = self.pending.front() {
             match self.parser.next(&front.expect) {
                 Parsed::NeedMore => break,
-                Parsed::Garbage => return Err(ErrorKind::Protocol),
+                Parsed::Garbage => return Flow::Broken(ErrorKind::Protocol),
+                // An answer to what was never asked.
+                Parsed::Answer { .. } if front.sent_ns == 0 => return Flow::Broken(ErrorKind::Protocol),
                 Parsed::Answer { answer, close } => {
-                    if front.sent_ns == 0 {
-                        // An answer to what was never asked.
-                        return Err(ErrorKind::Protocol);
-                    }
-                    if front.alive {
-                        let end = match answer {
-                            Answer::Ok => End::Completed { miss: false },
-                            Answer::Miss => End::Completed { miss: true },
-                            Answer::Server => End::Error(ErrorKind::Server),
-                            Answer::Status4xx => End::Error(ErrorKind::Status4xx),
-                            Answer::Status5xx => End::Error(ErrorKind::Status5xx),
-                        };
-                        if matches!(end, End::Completed { .. }) {
-                            book.latency(front.second, front.op, stamp - front.sent_ns, stamp - front.due_ns);
-                        }
-                        book.ended(front.second, front.op, end);
-                        self.alive -= 1;
-                    }
-                    self.pending.pop_front();
-                    self.sent = self.sent.saturating_sub(1);
-                    self.expired = self.expired.saturating_sub(1);
-                    self.backoff_ns = FIRST_BACKOFF_NS;
+                    self.answered(answer, stamp, book);
                     if close {
-                        return Err(ErrorKind::Closed);
+                        return Flow::Parting;
                     }
                 }
             }
         }
-        if self.pending.is_empty() && !self.parser.is_empty() {
-            return Err(ErrorKind::Protocol);
+        if self.pending.is_empty() && !self.parser.is_between() {
+            return Flow::Broken(ErrorKind::Protocol);
         }
-        if was_full && self.pending.len() < pipeline {
+        if was_full && self.pending.len() < self.pipeline {
             self.freed_ns = stamp;
         }
-        Ok(())
+        Flow::Open
     }
 
     /// Ends what is overdue. Their places in line stay until answered; a line that stays dead too long is closed.
-    pub fn expire(&mut self, now: i64, timeout_ns: i64, book: &mut Book) -> Watch {
-        while let Some(request) = self.pending.get_mut(self.expired) {
-            if now - request.due_ns <= timeout_ns {
-                break;
-            }
-            if request.alive {
-                request.alive = false;
-                self.alive -= 1;
-                book.ended(request.second, request.op, End::TimedOut);
-            }
+    pub fn expire(&mut self, now: i64, book: &mut Book, orphans: &mut Vec<Request>) {
+        let timeout = self.timeout_ns;
+        let overdue = |pending: &Pending| now.saturating_sub(pending.request.due_ns) > timeout;
+        while let Some(pending) = self.pending.get_mut(self.expired).filter(|p| overdue(p)) {
+            pending.alive = false;
+            book.ended(pending.request.second, pending.request.row.slot, End::TimedOut);
             self.expired += 1;
         }
-        let hopeless = self.pending.front().is_some_and(|r| !r.alive && now - r.due_ns > 2 * timeout_ns);
-        if hopeless {
-            self.fail(ErrorKind::Closed, now, book);
-            return Watch::Gone;
+        // By when it left, not by when it was due: a run that began late must not close everything.
+        let left = |pending: &Pending| if pending.sent_ns == 0 { pending.ready_ns } else { pending.sent_ns };
+        if self.pending.front().is_some_and(|p| !p.alive && now.saturating_sub(left(p)) > 2 * timeout) {
+            self.fail(ErrorKind::Closed, now, book, orphans);
         }
-        Watch::Same
     }
 }
 

@@ -1,26 +1,32 @@
 //! The loop of one engine thread: everything that is due leaves in one pass, then answers are taken, then it waits.
 //!
-//! While answers are awaited it spins for up to SPIN_FOR_ANSWERS_NS after the last sign of life, so that a done stamp is not late
-//! by the time a sleeping core takes to wake; after that it sleeps in epoll until an answer, a deadline or the next tick.
+//! While answers are awaited it spins for a while after the last sign of life, so that a done stamp is not late by the time
+//! that a sleeping core takes to wake (tens of microseconds); after that it sleeps in epoll until an answer, the next deadline
+//! less `spin_ns`, or the next tick. Knows neither Python nor protocols; all waiting is in `poll`.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, TryRecvError};
+use crossbeam_channel::TryRecvError;
 
 use crate::clock;
-use crate::collector::Wall;
-use crate::connection::{Connection, Watch};
+use crate::connection::{Connection, Request, Watch};
 use crate::driver::Encoder;
-use crate::feed::{Chunk, Row, NO_TARGET};
+use crate::feed::{Chunk, Feed};
 use crate::poll::{Poll, Ready};
 use crate::tally::{Book, End, ErrorKind};
+use crate::walls::{Gauges, Walls};
 
 const SECOND_NS: i64 = 1_000_000_000;
+/// How often timeouts, reconnects and finished seconds are looked at; idle, less often.
 const TICK_NS: i64 = 1_000_000;
-const SPIN_FOR_ANSWERS_NS: i64 = 250_000;
+const IDLE_TICK_NS: i64 = 5_000_000;
+/// On a core of its own a thread spins for answers until waking up late is a few percent of what they take; longer would starve what
+/// else must run there.
+const SPIN_PINNED_NS: i64 = 1_000_000;
+const SPIN_SHARED_NS: i64 = 250_000;
 /// Due requests that wait for a connection; a million is 16 s at 64 k/s. More than that end as unsent.
 const LONGEST_BACKLOG: usize = 1 << 20;
 const READ_BYTES: usize = 256 * 1024;
@@ -34,7 +40,7 @@ pub enum Late {
     Abort,
 }
 
-/// What one engine thread is told; the same for all but `core` and `connections`.
+/// What one engine thread is told; the same for all but `core`, `connections`, `window` and `pipeline`.
 #[derive(Clone)]
 pub struct Orders {
     pub address: SocketAddr,
@@ -46,6 +52,7 @@ pub struct Orders {
     pub window: usize,
     pub pipeline: usize,
     pub spin_ns: i64,
+    /// False where a spinning thread would keep the only core from the one that has to answer.
     pub spin_for_answers: bool,
 }
 
@@ -59,13 +66,6 @@ pub struct Outcome {
     pub notes: Vec<String>,
 }
 
-/// A due row that no connection could take yet.
-struct Held {
-    row: Row,
-    due_ns: i64,
-    second: i64,
-}
-
 pub struct Pacer {
     orders: Orders,
     encoder: Arc<dyn Encoder>,
@@ -74,37 +74,45 @@ pub struct Pacer {
     ready: Vec<Ready>,
     buffer: Vec<u8>,
     turn: usize,
+    /// Connections with something to write.
     dirty: Vec<usize>,
-    backlog: VecDeque<Held>,
+    backlog: VecDeque<Request>,
+    /// Requests whose connection has gone before they left; they go to the head of the backlog.
+    orphans: Vec<Request>,
     chunk: Chunk,
     at: usize,
-    feed: Option<Receiver<Chunk>>,
+    feed: Option<Feed>,
     starving: bool,
+    /// Rows still to come are due no earlier than this after T0.
+    floor_ns: i64,
+    began_ns: i64,
+    t0_ns: i64,
     ops: Vec<Arc<str>>,
-    targets: Vec<Arc<[u8]>>,
     outcome: Outcome,
 }
 
 impl Pacer {
     /// Opens nothing yet; fails only if the kernel gives no epoll.
     pub fn new(orders: Orders, encoder: Arc<dyn Encoder>) -> std::io::Result<Self> {
-        let n = orders.connections.max(1);
-        let connections = (0..n).map(|_| Connection::new(orders.address, &*encoder, orders.pipeline)).collect();
+        let connect = |_| Connection::new(orders.address, &*encoder, orders.pipeline, orders.timeout_ns);
         Ok(Pacer {
-            poll: Poll::new(n)?,
-            ready: Vec::with_capacity(n),
+            connections: (0..orders.connections).map(connect).collect(),
+            poll: Poll::new(orders.connections)?,
+            ready: Vec::with_capacity(orders.connections),
             buffer: vec![0; READ_BYTES],
             turn: 0,
-            dirty: Vec::with_capacity(n),
-            backlog: VecDeque::with_capacity(64 * 1024),
+            dirty: Vec::with_capacity(orders.connections),
+            backlog: VecDeque::with_capacity(4096),
+            orphans: Vec::new(),
             chunk: Chunk::default(),
             at: 0,
             feed: None,
             starving: false,
+            floor_ns: i64::MIN,
+            began_ns: 0,
+            t0_ns: 0,
             ops: Vec::new(),
-            targets: Vec::new(),
             outcome: Outcome::default(),
-            connections,
             orders,
             encoder,
         })
@@ -129,52 +137,60 @@ impl Pacer {
     }
 
     /// Replays what the feed brings, on the calling thread.
-    pub fn run(mut self, feed: Receiver<Chunk>, t0_ns: i64, stop: &AtomicBool, mut book: Book) -> Outcome {
+    pub fn run(mut self, feed: Feed, t0_ns: i64, stop: &AtomicBool, mut book: Book) -> Outcome {
         clock::finest_timer_slack();
-        let mut pinned = false;
-        if let Some(core) = self.orders.core {
-            match clock::pin(core) {
-                Ok(()) => {
-                    pinned = true;
-                    if let Err(e) = clock::prioritise() {
-                        self.outcome.notes.push(format!("not prioritised on core {core}: {e}"));
-                    }
+        let pinned = self.orders.core.filter(|&core| match clock::pin(core) {
+            Ok(()) => {
+                if let Err(e) = clock::prioritise() {
+                    self.outcome.notes.push(format!("not prioritised on core {core}: {e}"));
                 }
-                Err(e) => self.outcome.notes.push(format!("not pinned to core {core}: {e}")),
+                true
             }
-        }
+            Err(e) => {
+                self.outcome.notes.push(format!("not pinned to core {core}: {e}"));
+                false
+            }
+        });
+        let spin_for_answers_ns = match (self.orders.spin_for_answers, pinned) {
+            (false, _) => 0,
+            (true, Some(_)) => SPIN_PINNED_NS,
+            (true, None) => SPIN_SHARED_NS,
+        };
         self.feed = Some(feed);
-        // The first rows are read before T0, so that the start does not wait for the disk.
-        self.next_chunk(true, 0);
-        let mut walls = Walls::new(t0_ns, self.orders.core, pinned);
-        let mut next_tick = clock::now_ns() + TICK_NS;
-        let mut last_life = 0;
+        self.t0_ns = t0_ns;
+        let mut walls = Walls::new(t0_ns, pinned, &book);
+        let mut last_tick = clock::now_ns();
+        let mut last_life = last_tick;
+        self.began_ns = last_tick;
         loop {
             let now = clock::now_ns();
-            if stop.load(Ordering::Relaxed) {
-                self.outcome.stopped = true;
-                break;
-            }
-            if now >= next_tick {
-                self.tick(now, t0_ns, &mut book);
-                walls.tick(now, &mut self, &book);
-                next_tick = now + TICK_NS;
-            }
-            if self.admit(now, t0_ns, &mut book) {
+            if stop.load(Ordering::Relaxed) || self.admit(now, &mut book) {
                 self.outcome.stopped = true;
                 break;
             }
             if self.dispatch(&mut book) {
                 last_life = now;
             }
-            let awaited = self.awaited();
-            let next_due = self.next_due(t0_ns);
+            let awaited = self.awaited(&book);
+            walls.saw(awaited);
+            let next_due = self.next_due();
             if next_due.is_none() && self.feed.is_none() && self.backlog.is_empty() && awaited == 0 {
                 break;
             }
-            let deadline = next_due.map_or(next_tick, |due| due.min(next_tick)) - self.orders.spin_ns;
-            let spin = self.orders.spin_for_answers && awaited > 0 && now - last_life < SPIN_FOR_ANSWERS_NS;
-            let timeout = if spin || !self.backlog.is_empty() && self.can_take() { 0 } else { (deadline - now).max(0) };
+            let idle = book.open() == 0 && next_due.is_some();
+            let next_tick = last_tick + if idle { IDLE_TICK_NS } else { TICK_NS };
+            if now >= next_tick {
+                self.tick(now, &mut book);
+                if walls.turned(now) {
+                    walls.tell(now, self.gauges(&book), &book);
+                }
+                last_tick = now;
+                continue;
+            }
+            let until_due = next_due.map_or(i64::MAX, |due| due.saturating_sub(now).saturating_sub(self.orders.spin_ns));
+            let spins = awaited > 0 && now - last_life < spin_for_answers_ns;
+            let may_send = !self.backlog.is_empty() && self.connections.iter().any(Connection::takes);
+            let timeout = if spins || may_send { 0 } else { until_due.min(next_tick - now).max(0) };
             if timeout > 0 || awaited > 0 || !self.backlog.is_empty() {
                 if self.take_events(timeout, &mut book) {
                     last_life = clock::now_ns();
@@ -183,157 +199,177 @@ impl Pacer {
                 std::hint::spin_loop();
             }
         }
+        walls.tell(clock::now_ns(), self.gauges(&book), &book);
         if self.outcome.stopped {
-            self.abandon(t0_ns, &mut book);
+            self.abandon(&mut book);
         }
-        walls.last(clock::now_ns(), &mut self, &book);
+        self.outcome.first_send_ns = book.first_send_ns();
         book.finish();
         self.outcome
     }
 
-    fn awaited(&self) -> u64 {
-        self.connections.iter().map(|c| c.alive).sum()
+    /// Requests that a connection has taken and that have no end yet.
+    fn awaited(&self, book: &Book) -> u64 {
+        book.open() - self.backlog.len() as u64
     }
 
-    fn can_take(&self) -> bool {
-        self.connections.iter().any(|c| c.takes(self.orders.pipeline))
+    fn gauges(&self, book: &Book) -> Gauges {
+        let sum = |of: fn(&Connection) -> u64| self.connections.iter().map(of).sum::<u64>();
+        Gauges {
+            open: book.open(),
+            backlog: self.backlog.len() as u64 + sum(Connection::unwritten),
+            partial_writes: sum(|c| c.partial_writes),
+            reconnects: sum(|c| c.reconnects),
+        }
+    }
+
+    fn second_of(&self, time_ns: i64) -> i64 {
+        time_ns.saturating_sub(self.t0_ns).div_euclid(SECOND_NS)
     }
 
     fn dial(&mut self, now: i64) {
         for (token, connection) in self.connections.iter_mut().enumerate() {
             if connection.dial_if_due(now) {
-                if let Some(fd) = connection.fd() {
-                    let _ = self.poll.add(fd, token, true);
+                let watched = connection.fd().map_or(Ok(()), |fd| self.poll.add(fd, token, true));
+                if let Err(e) = watched {
+                    connection.refused(e.raw_os_error(), now);
                 }
             }
         }
     }
 
     /// Moves to the next chunk if the current one is used up.
-    fn next_chunk(&mut self, wait: bool, now_in_run: i64) {
-        if self.at < self.chunk.rows.len() {
-            return;
-        }
-        let Some(feed) = &self.feed else {
+    fn next_chunk(&mut self, wait: bool) {
+        let Some(feed) = self.feed.as_ref().filter(|_| self.at >= self.chunk.rows.len()) else {
             return;
         };
-        let next = if wait { feed.recv().map_err(|_| TryRecvError::Disconnected) } else { feed.try_recv() };
+        // Read before the channel: what was handed over before this floor was set is then seen in the channel.
+        let floor_ns = feed.floor_ns.load(Ordering::Acquire);
+        let next = if wait { feed.chunks.recv().map_err(|_| TryRecvError::Disconnected) } else { feed.chunks.try_recv() };
         match next {
             Ok(chunk) => {
                 self.ops.extend(chunk.new_ops.iter().cloned());
-                self.targets.extend(chunk.new_targets.iter().cloned());
-                let late = chunk.rows.first().is_some_and(|r| r.due_ns + FEED_LATE_NS < now_in_run);
-                if self.starving && late && !wait {
+                let used = std::mem::replace(&mut self.chunk, chunk).rows;
+                // With enough memory there already this is freed.
+                drop(feed.used.try_send(used));
+                self.at = 0;
+                let now = clock::now_ns();
+                let missed = |due: i64| due > self.began_ns && due.saturating_add(FEED_LATE_NS) < now;
+                let first = self.chunk.rows.first().map(|row| self.t0_ns.saturating_add(row.due_ns));
+                if self.starving && !wait && self.orders.window == 0 && first.is_some_and(missed) {
                     self.outcome.feed_starved += 1;
                 }
                 self.starving = false;
-                self.chunk = chunk;
-                self.at = 0;
             }
-            Err(TryRecvError::Empty) => self.starving = true,
+            Err(TryRecvError::Empty) => {
+                self.starving = true;
+                self.floor_ns = floor_ns;
+            }
             Err(TryRecvError::Disconnected) => self.feed = None,
         }
     }
 
-    fn next_due(&self, t0_ns: i64) -> Option<i64> {
-        if self.orders.window > 0 {
-            return None;
-        }
-        self.chunk.rows.get(self.at).map(|r| t0_ns + r.due_ns)
+    /// When the next row is due; None: unknown, or not a matter of time.
+    fn next_due(&self) -> Option<i64> {
+        self.chunk.rows.get(self.at).filter(|_| self.orders.window == 0).map(|row| self.t0_ns.saturating_add(row.due_ns))
     }
 
-    /// Puts every row that is due in line. True: the late policy aborts the run.
-    fn admit(&mut self, now: i64, t0_ns: i64, book: &mut Book) -> bool {
+    /// Takes up every row that is due. True: the late policy ends the run.
+    fn admit(&mut self, now: i64, book: &mut Book) -> bool {
         let closed_window = self.orders.window > 0;
-        let mut under_way = if closed_window { self.awaited() as usize + self.backlog.len() } else { 0 };
         loop {
-            self.next_chunk(false, now - t0_ns);
-            let Some(row) = self.chunk.rows.get(self.at).copied() else {
+            self.next_chunk(false);
+            let Some(row) = self.chunk.rows.get_mut(self.at) else {
                 return false;
             };
-            let due_ns = if closed_window { now } else { t0_ns + row.due_ns };
-            if due_ns > now || closed_window && under_way >= self.orders.window {
+            let due_ns = if closed_window { now } else { self.t0_ns.saturating_add(row.due_ns) };
+            if due_ns > now || closed_window && book.open() >= self.orders.window as u64 {
                 return false;
             }
+            let row = std::mem::take(row);
             self.at += 1;
-            under_way += 1;
-            let second = (due_ns - t0_ns).div_euclid(SECOND_NS);
+            let second = self.second_of(due_ns);
             self.outcome.last_due_ns = due_ns;
-            book.scheduled(second, row.op);
-            if self.orders.late != Late::Send && now - due_ns > self.orders.late_after_ns {
-                book.ended(second, row.op, End::Dropped);
+            book.scheduled(second, row.slot);
+            if self.orders.late != Late::Send && now.saturating_sub(due_ns) > self.orders.late_after_ns {
+                book.ended(second, row.slot, End::Dropped);
                 if self.orders.late == Late::Abort {
-                    let late_us = (now - due_ns) / 1000;
+                    let late_us = now.saturating_sub(due_ns) / 1000;
                     self.outcome.notes.push(format!("aborted: a request was {late_us} us late"));
                     return true;
                 }
                 continue;
             }
-            if self.backlog.is_empty() {
-                if let Some(token) = self.choose() {
-                    self.give(token, &row, due_ns, second, due_ns);
-                    continue;
-                }
+            let slot = row.slot;
+            let request = Request { row, due_ns, second, resent: false };
+            let free = if self.backlog.is_empty() { self.choose() } else { None };
+            match free {
+                Some(token) => self.give(token, request, due_ns),
+                None if self.backlog.len() < LONGEST_BACKLOG => self.backlog.push_back(request),
+                None => book.ended(second, slot, End::Unsent),
             }
-            if self.backlog.len() >= LONGEST_BACKLOG {
-                book.ended(second, row.op, End::Unsent);
-                continue;
-            }
-            self.backlog.push_back(Held { row, due_ns, second });
         }
     }
 
     /// The next connection in turn that takes a request.
     fn choose(&mut self) -> Option<usize> {
         let n = self.connections.len();
-        for step in 0..n {
-            let token = (self.turn + step) % n;
-            if self.connections[token].takes(self.orders.pipeline) {
-                self.turn = (token + 1) % n;
-                return Some(token);
-            }
-        }
-        None
+        let token = (0..n).map(|step| (self.turn + step) % n).find(|&token| self.connections[token].takes())?;
+        self.turn = (token + 1) % n;
+        Some(token)
     }
 
-    fn give(&mut self, token: usize, row: &Row, due_ns: i64, second: i64, ready_ns: i64) {
-        let op = self.ops.get(usize::from(row.op)).map_or("request", |o| o);
-        let target = if row.target == NO_TARGET { None } else { self.targets.get(row.target as usize).map(|t| &**t) };
-        self.connections[token].take(row, due_ns, second, ready_ns, op, target, &*self.encoder);
-        if !self.dirty.contains(&token) {
+    fn give(&mut self, token: usize, request: Request, ready_ns: i64) {
+        let op = &self.ops[usize::from(request.row.op)];
+        let connection = &mut self.connections[token];
+        connection.take(request, ready_ns, op, &*self.encoder);
+        if !connection.queued {
+            connection.queued = true;
             self.dirty.push(token);
         }
     }
 
-    /// Hands held rows to connections and writes. True if anything was written.
+    /// Hands waiting requests to connections and writes. True if anything was written.
     fn dispatch(&mut self, book: &mut Book) -> bool {
-        while let Some(held) = self.backlog.pop_front() {
+        while !self.backlog.is_empty() {
             let Some(token) = self.choose() else {
-                self.backlog.push_front(held);
                 break;
             };
-            let ready = self.connections[token].freed_ns().max(held.due_ns);
-            self.give(token, &held.row, held.due_ns, held.second, ready);
+            if let Some(request) = self.backlog.pop_front() {
+                let ready = self.connections[token].freed_ns().max(request.due_ns);
+                self.give(token, request, ready);
+            }
         }
         let wrote = !self.dirty.is_empty();
         while let Some(token) = self.dirty.pop() {
-            let watch = self.connections[token].flush(book);
-            self.rewatch(token, watch);
-            if self.outcome.first_send_ns == 0 {
-                self.outcome.first_send_ns = clock::now_ns();
-            }
+            self.connections[token].queued = false;
+            let watch = self.connections[token].flush(book, &mut self.orphans);
+            self.rewatch(token, watch, book);
         }
+        self.adopt();
         wrote
     }
 
-    fn rewatch(&mut self, token: usize, watch: Watch) {
+    /// Puts requests that lost their connection at the head of the backlog, oldest first.
+    fn adopt(&mut self) {
+        if !self.orphans.is_empty() {
+            self.orphans.sort_by_key(|request| request.due_ns);
+            while let Some(request) = self.orphans.pop() {
+                self.backlog.push_front(request);
+            }
+        }
+    }
+
+    fn rewatch(&mut self, token: usize, watch: Watch, book: &mut Book) {
         let write = match watch {
             Watch::Same | Watch::Gone => return,
             Watch::ReadOnly => false,
             Watch::ReadWrite => true,
         };
-        if let Some(fd) = self.connections[token].fd() {
-            let _ = self.poll.modify(fd, token, write);
+        let connection = &mut self.connections[token];
+        if connection.fd().is_some_and(|fd| self.poll.modify(fd, token, write).is_err()) {
+            // A descriptor that cannot be watched would never be heard of again.
+            connection.fail(ErrorKind::Closed, clock::now_ns(), book, &mut self.orphans);
         }
     }
 
@@ -341,143 +377,86 @@ impl Pacer {
     fn take_events(&mut self, timeout_ns: i64, book: &mut Book) -> bool {
         self.ready.clear();
         self.poll.wait(timeout_ns, &mut self.ready);
+        let mut parted = false;
         for i in 0..self.ready.len() {
             let Ready { token, readable, writable } = self.ready[i];
             if writable {
-                let watch = self.connections[token].writable(clock::now_ns(), book);
-                self.rewatch(token, watch);
+                let watch = self.connections[token].writable(clock::now_ns(), book, &mut self.orphans);
+                self.rewatch(token, watch, book);
             }
             if readable {
-                let watch = self.connections[token].readable(&mut self.buffer, self.orders.pipeline, book);
-                self.rewatch(token, watch);
+                let watch = self.connections[token].readable(&mut self.buffer, book, &mut self.orphans);
+                parted |= watch == Watch::Gone;
+                self.rewatch(token, watch, book);
             }
+        }
+        if parted {
+            self.adopt();
+            self.dial(clock::now_ns());
         }
         !self.ready.is_empty()
     }
 
-    /// Once a millisecond: timeouts, reconnects, finished seconds.
-    fn tick(&mut self, now: i64, t0_ns: i64, book: &mut Book) {
-        let timeout = self.orders.timeout_ns;
-        let mut refused = false;
+    /// Timeouts, reconnects, finished seconds.
+    fn tick(&mut self, now: i64, book: &mut Book) {
+        self.take_events(0, book);
         for connection in &mut self.connections {
-            connection.expire(now, timeout, book);
-            connection.give_up_dialing(now, timeout);
-            refused |= connection.refused_at_connect.is_some();
+            connection.expire(now, book, &mut self.orphans);
+            connection.give_up_dialing(now);
         }
-        while self.backlog.front().is_some_and(|h| now - h.due_ns > timeout) {
-            if let Some(held) = self.backlog.pop_front() {
-                book.ended(held.second, held.row.op, End::TimedOut);
+        self.adopt();
+        let overdue = |request: &Request| now.saturating_sub(request.due_ns) > self.orders.timeout_ns;
+        while let Some(request) = self.backlog.pop_front() {
+            if !overdue(&request) {
+                self.backlog.push_front(request);
+                break;
             }
+            book.ended(request.second, request.row.slot, End::TimedOut);
         }
-        if refused && !self.connections.iter().any(Connection::is_up) {
+        let refused = |c: &Connection| c.refused_at_connect.is_some();
+        if !self.connections.iter().any(Connection::is_up) && self.connections.iter().any(refused) {
             // Nobody answers at that address now: what is due has its answer, and need not wait for a timeout.
-            for held in self.backlog.drain(..) {
-                book.ended(held.second, held.row.op, End::Error(ErrorKind::Connect));
+            for request in self.backlog.drain(..) {
+                book.ended(request.second, request.row.slot, End::Error(ErrorKind::Connect));
             }
         }
         self.dial(now);
-        let now_second = (now - t0_ns).div_euclid(SECOND_NS);
-        let next = match self.next_due(t0_ns) {
-            Some(due) => (due - t0_ns).div_euclid(SECOND_NS),
-            None if self.feed.is_none() && self.at >= self.chunk.rows.len() => i64::MAX,
+        let now_second = self.second_of(now);
+        let more_to_come = self.feed.is_some() || self.at < self.chunk.rows.len();
+        let next = match self.next_due() {
+            Some(due) => self.second_of(due),
+            None if !more_to_come => i64::MAX,
             None if self.orders.window > 0 => now_second,
-            None => (self.outcome.last_due_ns - t0_ns).div_euclid(SECOND_NS),
+            None => self.second_of(self.t0_ns.saturating_add(self.floor_ns)),
         };
         book.close_before(next.min(now_second));
     }
 
-    /// After a stop: what is under way ends as stopped, the rest of the schedule as unsent.
-    fn abandon(&mut self, t0_ns: i64, book: &mut Book) {
+    /// After a stop: what has left ends as stopped, what has not and the rest of the schedule as unsent.
+    fn abandon(&mut self, book: &mut Book) {
         let now = clock::now_ns();
         for connection in &mut self.connections {
-            connection.fail(ErrorKind::Stopped, now, book);
+            connection.abandon(now, book);
         }
-        for held in self.backlog.drain(..) {
-            book.ended(held.second, held.row.op, End::Unsent);
+        for request in self.backlog.drain(..) {
+            let end = if request.resent { End::Error(ErrorKind::Stopped) } else { End::Unsent };
+            book.ended(request.second, request.row.slot, end);
         }
-        let now_second = (now - t0_ns).div_euclid(SECOND_NS);
         loop {
-            while let Some(row) = self.chunk.rows.get(self.at).copied() {
+            while let Some(row) = self.chunk.rows.get(self.at) {
                 self.at += 1;
-                let second = if self.orders.window > 0 { now_second } else { row.due_ns.div_euclid(SECOND_NS) };
-                book.scheduled(second, row.op);
-                book.ended(second, row.op, End::Unsent);
+                // In a closed window a row has no time before it is taken up.
+                let due_ns = if self.orders.window > 0 { now } else { self.t0_ns.saturating_add(row.due_ns) };
+                let second = self.second_of(due_ns);
+                self.outcome.last_due_ns = due_ns;
+                book.scheduled(second, row.slot);
+                book.ended(second, row.slot, End::Unsent);
                 book.close_before(second);
             }
             if self.feed.is_none() {
                 return;
             }
-            self.next_chunk(true, 0);
+            self.next_chunk(true);
         }
-    }
-}
-
-/// Figures of each wall second of this thread.
-struct Walls {
-    t0_ns: i64,
-    core: Option<usize>,
-    pinned: bool,
-    second: i64,
-    cpu_ns: i64,
-    inflight_max: u64,
-    partial: u64,
-    reconnects: u64,
-    tid: i32,
-}
-
-impl Walls {
-    fn new(t0_ns: i64, core: Option<usize>, pinned: bool) -> Self {
-        let second = (clock::now_ns() - t0_ns).div_euclid(SECOND_NS);
-        Walls {
-            t0_ns,
-            core,
-            pinned,
-            second,
-            cpu_ns: clock::thread_cpu_ns(),
-            inflight_max: 0,
-            partial: 0,
-            reconnects: 0,
-            tid: clock::thread_id(),
-        }
-    }
-
-    fn tick(&mut self, now: i64, pacer: &mut Pacer, book: &Book) {
-        self.inflight_max = self.inflight_max.max(pacer.awaited());
-        let second = (now - self.t0_ns).div_euclid(SECOND_NS);
-        if second > self.second {
-            self.tell(pacer, book);
-            self.second = second;
-        }
-    }
-
-    fn last(&mut self, now: i64, pacer: &mut Pacer, book: &Book) {
-        self.inflight_max = self.inflight_max.max(pacer.awaited());
-        if now > self.t0_ns {
-            self.tell(pacer, book);
-        }
-    }
-
-    fn tell(&mut self, pacer: &mut Pacer, book: &Book) {
-        if self.second < 0 {
-            return;
-        }
-        let cpu = clock::thread_cpu_ns();
-        let partial: u64 = pacer.connections.iter().map(|c| c.partial_writes).sum();
-        let reconnects: u64 = pacer.connections.iter().map(|c| c.reconnects).sum();
-        book.wall(Wall {
-            second: self.second,
-            core: if self.pinned { self.core } else { None },
-            tid: self.tid,
-            cpu_ns: cpu - self.cpu_ns,
-            inflight: pacer.awaited(),
-            inflight_max: self.inflight_max,
-            backlog: pacer.backlog.len() as u64,
-            send_buffer_full: partial - self.partial,
-            reconnects: reconnects - self.reconnects,
-        });
-        self.cpu_ns = cpu;
-        self.inflight_max = 0;
-        self.partial = partial;
-        self.reconnects = reconnects;
     }
 }

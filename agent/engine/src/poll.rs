@@ -57,8 +57,8 @@ impl Poll {
             let n = unsafe {
                 libc::syscall(libc::SYS_epoll_pwait2, self.fd.as_raw_fd(), events, most, &ts, std::ptr::null::<u8>(), 0usize)
             };
-            if n < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS) {
-                // Before Linux 5.11 there are only milliseconds: the rest is spun by the caller.
+            if n < 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+                // Before Linux 5.11, or behind a filter of system calls, there are only milliseconds: the caller spins the rest.
                 self.fine = false;
             }
             n as libc::c_int

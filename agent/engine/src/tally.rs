@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use crossbeam_channel::{Receiver, Sender};
 use hdrhistogram::Histogram;
 
+use crate::walls::Wall;
+
 /// Ways to fail, by name in every table.
 pub const ERROR_KINDS: [&str; 8] = ["connect", "reset", "closed", "protocol", "server", "status_4xx", "status_5xx", "stopped"];
 
@@ -31,8 +33,9 @@ pub enum End {
     Unsent,
 }
 
-/// Counts and histograms of one op in one second. Nanoseconds, three significant digits.
-pub struct OpTally {
+/// Counts of one op in one second.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
     pub scheduled: u64,
     pub sent: u64,
     pub completed: u64,
@@ -43,60 +46,10 @@ pub struct OpTally {
     pub errors: [u64; ERROR_KINDS.len()],
     pub bytes_sent: u64,
     pub bytes_received: u64,
-    pub slip: Histogram<u32>,
-    pub service: Histogram<u32>,
-    pub response: Histogram<u32>,
-    /// Scheduled and not yet ended.
-    open: u64,
 }
 
-/// Above this a time is recorded as this: fixed bounds, so that recording never allocates.
-const LONGEST_NS: u64 = 120_000_000_000;
-
-fn histogram() -> Histogram<u32> {
-    Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("constant bounds are valid")
-}
-
-impl OpTally {
-    pub fn new() -> Box<Self> {
-        Box::new(OpTally {
-            scheduled: 0,
-            sent: 0,
-            completed: 0,
-            misses: 0,
-            timed_out: 0,
-            dropped: 0,
-            unsent: 0,
-            errors: [0; ERROR_KINDS.len()],
-            bytes_sent: 0,
-            bytes_received: 0,
-            slip: histogram(),
-            service: histogram(),
-            response: histogram(),
-            open: 0,
-        })
-    }
-
-    /// Back to empty, keeping the memory.
-    pub fn clear(&mut self) {
-        self.scheduled = 0;
-        self.sent = 0;
-        self.completed = 0;
-        self.misses = 0;
-        self.timed_out = 0;
-        self.dropped = 0;
-        self.unsent = 0;
-        self.errors = [0; ERROR_KINDS.len()];
-        self.bytes_sent = 0;
-        self.bytes_received = 0;
-        self.slip.clear();
-        self.service.clear();
-        self.response.clear();
-        self.open = 0;
-    }
-
-    /// Adds another thread's figures of the same second and op: exact, since histograms add.
-    pub fn absorb(&mut self, other: &OpTally) {
+impl Counts {
+    pub fn add(&mut self, other: &Counts) {
         self.scheduled += other.scheduled;
         self.sent += other.sent;
         self.completed += other.completed;
@@ -109,140 +62,285 @@ impl OpTally {
         }
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
+    }
+}
+
+/// One hour: above it a time is recorded as this. The bounds are fixed, so that recording never allocates.
+pub const LONGEST_NS: u64 = 3_600_000_000_000;
+
+/// Times of one op in one second, in nanoseconds at three significant digits.
+pub struct Times {
+    pub slip: Histogram<u32>,
+    pub service: Histogram<u32>,
+    pub response: Histogram<u32>,
+}
+
+impl Times {
+    pub fn new() -> Box<Self> {
+        let empty = || Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("constant bounds are valid");
+        Box::new(Times { slip: empty(), service: empty(), response: empty() })
+    }
+
+    /// Back to empty, keeping the memory.
+    pub fn clear(&mut self) {
+        self.slip.clear();
+        self.service.clear();
+        self.response.clear();
+    }
+
+    /// Adds another thread's times: exact, since the bounds are the same.
+    fn absorb(&mut self, other: &Times) {
         self.slip.add(&other.slip).expect("equal bounds");
         self.service.add(&other.service).expect("equal bounds");
         self.response.add(&other.response).expect("equal bounds");
     }
 }
 
+/// One op in one second. A second in which nothing was sent has no histograms: they are large.
+#[derive(Default)]
+pub struct OpTally {
+    pub counts: Counts,
+    pub times: Option<Box<Times>>,
+}
+
+impl OpTally {
+    /// Adds another thread's figures of the same second and op; gives back the memory that is now free.
+    pub fn absorb(&mut self, other: OpTally) -> Option<Box<Times>> {
+        self.counts.add(&other.counts);
+        match (&mut self.times, other.times) {
+            (Some(mine), Some(theirs)) => {
+                mine.absorb(&theirs);
+                Some(theirs)
+            }
+            (None, theirs) => {
+                self.times = theirs;
+                None
+            }
+            (Some(_), None) => None,
+        }
+    }
+}
+
 /// All ops of one due second of one thread.
 pub struct Second {
     pub second: i64,
-    pub ops: Vec<Option<Box<OpTally>>>,
+    pub ops: Vec<OpTally>,
+    /// Scheduled and not yet ended.
     open: u64,
+}
+
+/// What an engine thread tells the collector.
+pub enum News {
+    /// The thread runs now: the base of what the kernel counts for it.
+    Began {
+        tid: i32,
+        core: Option<usize>,
+    },
+    Second {
+        thread: usize,
+        second: Second,
+    },
+    /// A wall second has passed; nothing more will come for due seconds up to `passed`.
+    Wall {
+        thread: usize,
+        wall: Wall,
+        passed: i64,
+    },
+    Ended {
+        thread: usize,
+    },
 }
 
 /// The seconds of one engine thread that still have requests under way.
 pub struct Book {
     seconds: VecDeque<Second>,
-    /// Boxed, because tallies travel to the collector and back: a pointer moves, not a hundred kilobytes of header and tables.
+    /// Requests scheduled and not yet ended, over all seconds.
+    open: u64,
+    first_send_ns: i64,
+    /// Due seconds up to this one are closed for good.
+    passed: i64,
+    /// Boxed, because they go into tallies and through channels as they are.
     #[allow(clippy::vec_box)]
-    spare: Vec<Box<OpTally>>,
-    returned: Receiver<Box<OpTally>>,
-    closed: Sender<Closed>,
+    spare: Vec<Box<Times>>,
+    returned: Receiver<Box<Times>>,
+    news: Sender<News>,
     thread: usize,
 }
 
-/// What an engine thread tells the collector.
-pub enum Closed {
-    Second { thread: usize, second: Second },
-    Wall { thread: usize, wall: crate::collector::Wall },
-    Ended { thread: usize },
-}
-
-/// Tallies made before the run, for the ops and seconds that are usually open together.
-const SPARE_AT_START: usize = 12;
+/// Histograms made before the run, for the ops and seconds that are usually open together.
+const SPARE_AT_START: usize = 8;
 
 impl Book {
-    pub fn new(thread: usize, closed: Sender<Closed>, returned: Receiver<Box<OpTally>>) -> Self {
-        let spare = (0..SPARE_AT_START).map(|_| OpTally::new()).collect();
-        Book { seconds: VecDeque::with_capacity(256), spare, returned, closed, thread }
+    pub fn new(thread: usize, news: Sender<News>, returned: Receiver<Box<Times>>) -> Self {
+        Book {
+            seconds: VecDeque::with_capacity(256),
+            open: 0,
+            first_send_ns: 0,
+            passed: i64::MIN,
+            spare: (0..SPARE_AT_START).map(|_| Times::new()).collect(),
+            returned,
+            news,
+            thread,
+        }
     }
 
-    fn at(&mut self, second: i64) -> &mut Second {
-        let first = match self.seconds.front() {
-            Some(s) => s.second,
-            None => {
-                self.seconds.push_back(Second { second, ops: Vec::new(), open: 0 });
-                second
+    /// Requests that have been scheduled and have no end yet.
+    pub fn open(&self) -> u64 {
+        self.open
+    }
+
+    pub fn first_send_ns(&self) -> i64 {
+        self.first_send_ns
+    }
+
+    fn second(&mut self, second: i64) -> &mut Second {
+        let fresh = || Second { second, ops: Vec::with_capacity(8), open: 0 };
+        let at = match self.seconds.back() {
+            Some(last) if last.second == second => self.seconds.len() - 1,
+            Some(last) if last.second > second => match self.seconds.binary_search_by_key(&second, |s| s.second) {
+                Ok(at) => at,
+                Err(at) => {
+                    self.seconds.insert(at, fresh());
+                    at
+                }
+            },
+            _ => {
+                self.seconds.push_back(fresh());
+                self.seconds.len() - 1
             }
         };
-        // Rows are sorted by due time, so only later seconds are ever added.
-        while self.seconds.back().is_some_and(|s| s.second < second) {
-            let next = self.seconds.back().map_or(second, |s| s.second) + 1;
-            self.seconds.push_back(Second { second: next, ops: Vec::new(), open: 0 });
-        }
-        let index = usize::try_from(second - first).unwrap_or(0);
-        &mut self.seconds[index]
+        &mut self.seconds[at]
     }
 
-    fn tally(&mut self, second: i64, op: u16) -> (&mut u64, &mut OpTally) {
+    fn tally(&mut self, second: i64, op: u16) -> &mut OpTally {
+        let ops = &mut self.second(second).ops;
         let op = usize::from(op);
-        if self.spare.is_empty() {
-            self.spare.extend(self.returned.try_iter());
+        if ops.len() <= op {
+            ops.resize_with(op + 1, OpTally::default);
         }
-        if self.at(second).ops.get(op).is_none_or(Option::is_none) {
-            let fresh = self.spare.pop().unwrap_or_else(OpTally::new);
-            let here = self.at(second);
-            if here.ops.len() <= op {
-                here.ops.resize_with(op + 1, || None);
+        &mut ops[op]
+    }
+
+    fn times(&mut self, second: i64, op: u16) -> &mut OpTally {
+        if self.tally(second, op).times.is_none() {
+            if self.spare.is_empty() {
+                self.spare.extend(self.returned.try_iter());
             }
-            here.ops[op] = Some(fresh);
+            let times = self.spare.pop().unwrap_or_else(Times::new);
+            self.tally(second, op).times = Some(times);
         }
-        let here = self.at(second);
-        let Second { ops, open, .. } = here;
-        (open, ops[op].as_mut().expect("made above"))
+        self.tally(second, op)
     }
 
     pub fn scheduled(&mut self, second: i64, op: u16) {
-        let (open, tally) = self.tally(second, op);
-        *open += 1;
-        tally.scheduled += 1;
-        tally.open += 1;
+        self.open += 1;
+        self.tally(second, op).counts.scheduled += 1;
+        self.second(second).open += 1;
     }
 
-    pub fn sent(&mut self, second: i64, op: u16, slip_ns: i64, bytes: u64) {
-        let (_, tally) = self.tally(second, op);
-        tally.sent += 1;
-        tally.bytes_sent += bytes;
-        tally.slip.saturating_record(slip_ns.max(1) as u64);
+    pub fn sent(&mut self, second: i64, op: u16, stamp_ns: i64, slip_ns: i64, bytes: u64) {
+        if self.first_send_ns == 0 {
+            self.first_send_ns = stamp_ns;
+        }
+        let tally = self.times(second, op);
+        tally.counts.sent += 1;
+        tally.counts.bytes_sent += bytes;
+        if let Some(times) = &mut tally.times {
+            times.slip.saturating_record(slip_ns.max(1) as u64);
+        }
     }
 
     pub fn received(&mut self, second: i64, op: u16, bytes: u64) {
-        self.tally(second, op).1.bytes_received += bytes;
+        self.tally(second, op).counts.bytes_received += bytes;
     }
 
     pub fn latency(&mut self, second: i64, op: u16, service_ns: i64, response_ns: i64) {
-        let (_, tally) = self.tally(second, op);
-        tally.service.saturating_record(service_ns.max(1) as u64);
-        tally.response.saturating_record(response_ns.max(1) as u64);
+        if let Some(times) = &mut self.times(second, op).times {
+            times.service.saturating_record(service_ns.max(1) as u64);
+            times.response.saturating_record(response_ns.max(1) as u64);
+        }
     }
 
     pub fn ended(&mut self, second: i64, op: u16, end: End) {
-        let (open, tally) = self.tally(second, op);
-        *open -= 1;
-        tally.open -= 1;
+        self.open -= 1;
+        self.second(second).open -= 1;
+        let counts = &mut self.tally(second, op).counts;
         match end {
             End::Completed { miss } => {
-                tally.completed += 1;
-                tally.misses += u64::from(miss);
+                counts.completed += 1;
+                counts.misses += u64::from(miss);
             }
-            End::Error(kind) => tally.errors[kind as usize] += 1,
-            End::TimedOut => tally.timed_out += 1,
-            End::Dropped => tally.dropped += 1,
-            End::Unsent => tally.unsent += 1,
+            End::Error(kind) => counts.errors[kind as usize] += 1,
+            End::TimedOut => counts.timed_out += 1,
+            End::Dropped => counts.dropped += 1,
+            End::Unsent => counts.unsent += 1,
         }
     }
 
-    /// Hands over the seconds before `second` in which everything has ended.
+    /// Hands over the seconds before `second` in which everything has ended; nothing new may come for those.
     pub fn close_before(&mut self, second: i64) {
         while self.seconds.front().is_some_and(|s| s.second < second && s.open == 0) {
-            if let Some(done) = self.seconds.pop_front() {
-                if done.ops.iter().any(Option::is_some) {
-                    // The collector lives until every thread has ended, so this cannot fail.
-                    let _ = self.closed.send(Closed::Second { thread: self.thread, second: done });
-                }
+            if let Some(second) = self.seconds.pop_front() {
+                self.tell(News::Second { thread: self.thread, second });
             }
         }
+        let still_open = self.seconds.front().map_or(i64::MAX, |s| s.second);
+        self.passed = self.passed.max(second.min(still_open).saturating_sub(1));
     }
 
-    pub fn wall(&self, wall: crate::collector::Wall) {
-        let _ = self.closed.send(Closed::Wall { thread: self.thread, wall });
+    fn tell(&self, news: News) {
+        // Fails only if the collector has gone, which it does after every thread has ended or when it has panicked itself;
+        // run() reports a panic.
+        drop(self.news.send(news));
+    }
+
+    pub fn began(&self, tid: i32, core: Option<usize>) {
+        self.tell(News::Began { tid, core });
+    }
+
+    pub fn wall(&self, wall: Wall) {
+        self.tell(News::Wall { thread: self.thread, wall, passed: self.passed });
     }
 
     pub fn finish(mut self) {
         self.close_before(i64::MAX);
-        debug_assert!(self.seconds.is_empty(), "a request has no end");
-        let _ = self.closed.send(Closed::Ended { thread: self.thread });
+        debug_assert!(self.seconds.is_empty() && self.open == 0, "a request has no end");
+        self.tell(News::Ended { thread: self.thread });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossbeam_channel::unbounded;
+
+    #[test]
+    fn far_apart_seconds_cost_no_memory_and_close_in_order() {
+        let (news, told) = unbounded();
+        let mut book = Book::new(0, news, unbounded().1);
+        for second in [0, 5, i64::MAX / 2] {
+            book.scheduled(second, 3);
+        }
+        assert_eq!(book.seconds.len(), 3);
+        book.ended(5, 3, End::Unsent);
+        book.close_before(10);
+        assert!(told.is_empty(), "second 0 is open, so 5 must wait for it");
+        book.ended(0, 3, End::TimedOut);
+        book.ended(i64::MAX / 2, 3, End::Completed { miss: true });
+        book.finish();
+        let seconds: Vec<i64> =
+            told.iter().filter_map(|n| if let News::Second { second, .. } = n { Some(second.second) } else { None }).collect();
+        assert_eq!(seconds, [0, 5, i64::MAX / 2]);
+    }
+
+    #[test]
+    fn absorbing_keeps_every_count() {
+        let mut one = OpTally { counts: Counts { completed: 2, ..Counts::default() }, times: None };
+        let mut times = Times::new();
+        times.response.saturating_record(1000);
+        let other = OpTally { counts: Counts { completed: 3, ..Counts::default() }, times: Some(times) };
+        assert!(one.absorb(other).is_none());
+        assert_eq!(one.counts.completed, 5);
+        assert_eq!(one.times.map(|t| t.response.len()), Some(1));
     }
 }

@@ -27,18 +27,29 @@ fn method(op: &str, has_body: bool) -> &'static str {
     }
 }
 
+/// A target as a request line may carry it: what would break the line is percent-encoded.
+fn append_target(text: &[u8], out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    if text.first() != Some(&b'/') {
+        out.push(b'/');
+    }
+    for &byte in text {
+        if byte.is_ascii_graphic() {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+    }
+}
+
 impl Encoder for Http {
-    fn encode(&self, row: &Row, op: &str, target: Option<&[u8]>, out: &mut Vec<u8>) -> Expect {
+    fn encode(&self, row: &Row, op: &str, out: &mut Vec<u8>) -> Expect {
         let verb = method(op, row.req_bytes > 0);
         let body = if matches!(verb, "GET" | "HEAD" | "DELETE" | "OPTIONS") { 0 } else { row.req_bytes };
         out.extend_from_slice(verb.as_bytes());
         out.push(b' ');
-        match target {
-            Some(text) if text.first() == Some(&b'/') => out.extend_from_slice(text),
-            Some(text) => {
-                out.push(b'/');
-                out.extend_from_slice(text);
-            }
+        match row.target.as_deref() {
+            Some(text) => append_target(text, out),
             None => {
                 out.extend_from_slice(self.wire.path.as_bytes());
                 if self.wire.path.ends_with("/{key}") {
@@ -63,6 +74,10 @@ impl Encoder for Http {
     fn parser(&self) -> Box<dyn Parser> {
         Box::<HttpParser>::default()
     }
+
+    fn reads_targets(&self) -> bool {
+        true
+    }
 }
 
 const LONGEST_HEAD: usize = 64 * 1024;
@@ -78,6 +93,8 @@ enum State {
     /// Bytes of a chunk, with its CRLF, still to skip.
     Chunk(u64),
     Trailers,
+    /// A body without a length: all until the peer closes.
+    UntilClosed,
 }
 
 /// Streaming response reader: bodies are skipped as they come, never kept.
@@ -147,8 +164,7 @@ impl HttpParser {
         }
         match length {
             Some(n) => Ok(Some(State::Body(n))),
-            // A body that ends with the connection cannot be pipelined or timed apart from the close: refused.
-            None => Err(()),
+            None => Ok(Some(State::UntilClosed)),
         }
     }
 
@@ -187,6 +203,10 @@ impl HttpParser {
                     return Ok(Some(self.finish()));
                 }
                 self.state = State::Body(left);
+                return Ok(Some(Parsed::NeedMore));
+            }
+            State::UntilClosed => {
+                self.inbox.clear();
                 return Ok(Some(Parsed::NeedMore));
             }
             State::ChunkSize => {
@@ -254,14 +274,22 @@ impl Parser for HttpParser {
         *self = HttpParser::default();
     }
 
-    fn is_empty(&self) -> bool {
+    fn unread(&self) -> usize {
+        self.inbox.rest().len()
+    }
+
+    fn is_between(&self) -> bool {
         self.inbox.rest().is_empty() && self.state == State::Head
+    }
+
+    fn closed(&mut self) -> Option<Answer> {
+        (self.state == State::UntilClosed).then_some(self.answer)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fuzz;
+    use super::super::{fuzz, Values};
     use super::*;
 
     fn parse(bytes: &[u8]) -> Vec<Parsed> {
@@ -286,8 +314,21 @@ mod tests {
     }
 
     #[test]
-    fn a_body_without_length_is_refused() {
-        assert_eq!(parse(b"HTTP/1.1 200 OK\r\n\r\n"), [Parsed::Garbage]);
+    fn a_body_without_length_ends_with_the_connection() {
+        let mut parser = HttpParser::default();
+        assert_eq!(fuzz::answers(&mut parser, b"HTTP/1.1 404 no\r\n\r\nsome text", &[30], &Expect::default()), []);
+        assert_eq!(parser.closed(), Some(Answer::Status4xx));
+    }
+
+    #[test]
+    fn a_target_cannot_break_the_request_line() {
+        let http = Http::new(Wire { host: "h".into(), path: "/".into(), expect_bytes: false, values: Values::new() });
+        let row = Row { target: Some(b"a b\r\nX: 1".as_slice().into()), req_bytes: 2, ..Row::default() };
+        let mut out = Vec::new();
+        http.encode(&row, "chat", &mut out);
+        let text = String::from_utf8_lossy(&out);
+        assert!(text.starts_with("POST /a%20b%0D%0AX:%201 HTTP/1.1\r\nHost: h\r\n"), "{text}");
+        assert!(text.contains("\r\nContent-Length: 2\r\n\r\n"), "{text}");
     }
 
     #[test]

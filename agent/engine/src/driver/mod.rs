@@ -34,8 +34,14 @@ pub trait Parser: Send {
     /// `expect` is the oldest request still waiting on this connection.
     fn next(&mut self, expect: &Expect) -> Parsed;
     fn reset(&mut self);
-    /// Whether bytes lie here that no answer has used.
-    fn is_empty(&self) -> bool;
+    /// Bytes pushed that `next` has not used yet.
+    fn unread(&self) -> usize;
+    /// Whether it stands between two answers.
+    fn is_between(&self) -> bool;
+    /// The peer has closed: the answer that ends by that, if this is one.
+    fn closed(&mut self) -> Option<Answer> {
+        None
+    }
 }
 
 /// What a parser must know of the request whose answer comes next.
@@ -57,8 +63,12 @@ pub struct Wire {
 /// Writes requests.
 pub trait Encoder: Send + Sync {
     /// Appends one whole request and says what to expect back.
-    fn encode(&self, row: &Row, op: &str, target: Option<&[u8]>, out: &mut Vec<u8>) -> Expect;
+    fn encode(&self, row: &Row, op: &str, out: &mut Vec<u8>) -> Expect;
     fn parser(&self) -> Box<dyn Parser>;
+    /// Whether rows need their targets.
+    fn reads_targets(&self) -> bool {
+        false
+    }
 }
 
 /// Builds a driver by name.

@@ -31,7 +31,7 @@ fn bulk_key(row: &Row, out: &mut Vec<u8>) {
 }
 
 impl Encoder for Redis {
-    fn encode(&self, row: &Row, op: &str, _target: Option<&[u8]>, out: &mut Vec<u8>) -> Expect {
+    fn encode(&self, row: &Row, op: &str, out: &mut Vec<u8>) -> Expect {
         let simple = |verb: &[u8], out: &mut Vec<u8>| {
             out.extend_from_slice(b"*2\r\n");
             bulk(verb, out);
@@ -50,9 +50,11 @@ impl Encoder for Redis {
                 out.extend_from_slice(b"\r\n");
                 if ttl {
                     bulk(b"PX", out);
-                    let mut text = Vec::with_capacity(20);
-                    append_decimal(row.ttl_ms, &mut text);
-                    bulk(&text, out);
+                    out.push(b'$');
+                    append_decimal(u64::from(row.ttl_ms.ilog10()) + 1, out);
+                    out.extend_from_slice(b"\r\n");
+                    append_decimal(row.ttl_ms, out);
+                    out.extend_from_slice(b"\r\n");
                 }
             }
             "delete" | "trim" => simple(b"DEL", out),
@@ -201,14 +203,18 @@ impl Parser for RespParser {
         *self = RespParser::default();
     }
 
-    fn is_empty(&self) -> bool {
+    fn unread(&self) -> usize {
+        self.inbox.rest().len()
+    }
+
+    fn is_between(&self) -> bool {
         self.inbox.rest().is_empty() && self.skip == 0 && self.open.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fuzz;
+    use super::super::{fuzz, Values};
     use super::*;
 
     fn parse(bytes: &[u8]) -> Vec<Parsed> {
@@ -224,6 +230,22 @@ mod tests {
         let bytes = b"+OK\r\n$-1\r\n-ERR no\r\n$3\r\nabc\r\n:12\r\n*2\r\n$1\r\na\r\n*1\r\n:1\r\n_\r\n*0\r\n";
         use Answer::*;
         assert_eq!(parse(bytes), [Ok, Miss, Server, Ok, Ok, Ok, Miss, Ok].map(ok));
+    }
+
+    #[test]
+    fn writes_each_command_as_redis_reads_it() {
+        let redis = Redis::new(Wire { host: String::new(), path: String::new(), expect_bytes: false, values: Values::new() });
+        let row = Row { key_id: 0xab, key_bytes: 4, req_bytes: 3, ttl_ms: 1500, ..Row::default() };
+        let wire = |op: &str| {
+            let mut out = Vec::new();
+            redis.encode(&row, op, &mut out);
+            String::from_utf8_lossy(&out).into_owned()
+        };
+        assert_eq!(wire("gets"), "*2\r\n$3\r\nGET\r\n$4\r\n00ab\r\n");
+        assert_eq!(wire("delete"), "*2\r\n$3\r\nDEL\r\n$4\r\n00ab\r\n");
+        let set = wire("cas");
+        assert!(set.starts_with("*5\r\n$3\r\nSET\r\n$4\r\n00ab\r\n$3\r\n"), "{set}");
+        assert!(set.ends_with("\r\n$2\r\nPX\r\n$4\r\n1500\r\n"), "{set}");
     }
 
     #[test]

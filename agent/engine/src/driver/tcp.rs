@@ -14,7 +14,7 @@ impl Tcp {
 }
 
 impl Encoder for Tcp {
-    fn encode(&self, row: &Row, _op: &str, _target: Option<&[u8]>, out: &mut Vec<u8>) -> Expect {
+    fn encode(&self, row: &Row, _op: &str, out: &mut Vec<u8>) -> Expect {
         let bytes = row.req_bytes.max(1);
         self.wire.values.append(row.key_id, bytes, out);
         let back = if self.wire.expect_bytes { row.resp_bytes.max(1) } else { bytes };
@@ -46,7 +46,23 @@ impl Parser for Counter {
     fn reset(&mut self) {
         self.have = 0;
     }
-    fn is_empty(&self) -> bool {
+    fn unread(&self) -> usize {
+        self.have as usize
+    }
+    fn is_between(&self) -> bool {
         self.have == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fuzz;
+    use super::*;
+
+    #[test]
+    fn any_pieces_give_as_many_answers_as_there_are_wholes() {
+        let expect = Expect { resp_bytes: 3, head: false };
+        assert_eq!(fuzz::answers(&mut Counter::default(), b"abcabcab", &[1, 4], &expect).len(), 2);
+        fuzz::split_invariant(&|| Box::<Counter>::default(), &[b"a", b"bc"], &expect);
     }
 }
