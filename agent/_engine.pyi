@@ -11,7 +11,8 @@ Three stamps of a request, due, sent and done, and what is made of them:
 
 A request may not go while every connection is down, has `pipeline` requests in flight, or has a full send
 buffer. That is the system's doing: such waiting is in `response` and not in `slip`, and EngineSecond.backlog
-shows how many wait. `service` and `response` hold the completed requests only; `slip` holds all that were sent.
+shows how many wait. `service` and `response` hold the completed requests only; `slip` holds all that were
+sent.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,8 +40,8 @@ class Interval:
     unsent: int
     errors: dict[str, int]
     """kind -> n. connect: nobody listened; reset, closed: the connection broke after the request had left (or
-    was given up by us, see Replay); protocol: an answer that cannot be read; server: an error in the protocol's
-    own terms (-ERR); status_4xx, status_5xx; stopped: on its way when stop() was called."""
+    was given up by us, see Replay); protocol: an answer that cannot be read; server: an error in the
+    protocol's own terms (-ERR); status_4xx, status_5xx; stopped: on its way when stop() was called."""
     bytes_sent: int
     bytes_received: int  # whole answers to requests that had not timed out
     slip: bytes  # HDR V2 (uncompressed cookie), nanoseconds, 3 significant digits
@@ -80,11 +81,11 @@ class Totals:
 class Replay:
     """One replay: connect() arms it, run() paces the stream, stop() may come from any thread.
 
-    Requests are dealt to the connections in turn, passing over those that may not take one. A request times out
-    at due + timeout_ms wherever it is. Its late answer is still read, in its place; a connection whose oldest
-    request has timed out and left more than twice the timeout ago is closed and opened again (1 ms to 1 s
-    apart), and what had left on it ends as `closed`. What had not left, and what an HTTP server declines to
-    answer by `Connection: close`, goes to another connection. While nobody listens, what is due ends as
+    Requests are dealt to the connections in turn, passing over those that may not take one. A request times
+    out at due + timeout_ms wherever it is. Its late answer is still read, in its place; a connection whose
+    oldest request has timed out and left more than twice the timeout ago is closed and opened again (1 ms to
+    1 s apart), and what had left on it ends as `closed`. What had not left, and what an HTTP server declines
+    to answer by `Connection: close`, goes to another connection. While nobody listens, what is due ends as
     `connect`.
     """
 
@@ -96,20 +97,20 @@ class Replay:
         port: int,
         ops: Sequence[str] | None = None,  # split intervals by these and "other"; None: as met, 63 at most
         connections: int = 8,  # in all, spread over the threads
-        cores: Sequence[int] = (),  # a pinned thread each, which spins for answers; empty: one unpinned thread
+        cores: Sequence[int] = (),  # a pinned thread each, spinning for answers; empty: one, unpinned
         timeout_ms: int = 1000,
         late: str = "send",  # "send" | "drop" | "abort"
         late_after_us: int = 0,  # drop/abort only: how late we may take a request up ourselves
-        window: int = 0,  # 0: open loop. n > 0: at most n in flight, arrival ignored (preload, capacity)
-        pipeline: int = 1024,  # most requests in flight on one connection
+        window: int = 0,  # n > 0: closed loop from T0, at most n in flight, arrival ignored (preload)
+        pipeline: int = 1024,  # most requests in flight on one connection; most HTTP clients keep to 1
         spin_us: int = 60,  # wake this long before a deadline and spin
         host_header: str | None = None,
         path: str = "/",  # http: used where the row has no target
         expect_bytes: bool = False,  # tcp: echo length comes from resp_bytes, else req_bytes
     ) -> None: ...
     def connect(self, timeout_ms: int = 5000) -> None:
-        """Opens all connections. Raises ConnectionError naming host, port and errno. Left out, run() opens them
-        as it goes, and requests wait for that."""
+        """Opens all connections. Raises ConnectionError naming host, port and errno. Left out, run() opens
+        them as it goes, and requests wait for that."""
 
     def run(
         self,
@@ -118,24 +119,27 @@ class Replay:
         on_interval: Callable[[list[Interval]], None] | None = None,
         on_second: Callable[[EngineSecond], None] | None = None,
     ) -> Totals:
-        """Replays rows sorted by arrival_ns; request i is due at t0_ns + arrival_ns. A t0_ns in the past makes
-        requests late. Columns used, by name: arrival_ns int64 (required); op text or dictionary; key_id uint64;
-        key_bytes uint32; req_bytes, resp_bytes, ttl_ms int64; target text or dictionary. Others are ignored.
-        Raises ValueError naming column and row for a stream that it cannot use; what was sent until then is sent.
+        """Replays rows sorted by arrival_ns; request i is due at t0_ns + arrival_ns. A t0_ns in the past
+        makes requests late. Columns used, by name: arrival_ns int64 (required); op text or dictionary; key_id
+        uint64; key_bytes uint32; req_bytes, resp_bytes, ttl_ms int64; target text or dictionary. Others are
+        ignored. Raises ValueError naming column and row for a stream that it cannot use; what was sent until
+        then is sent.
 
-        on_interval gets each second once, in order, when all its requests have ended. Callbacks run on the thread
-        that called run(). If one raises, the run is stopped and raises the same; so it is with Ctrl-C.
+        on_interval gets each second once, in order, when all its requests have ended. Callbacks run on the
+        thread that called run(). If one raises, the run is stopped and raises the same; so it is with Ctrl-C.
 
-        redis: get gets read -> GET; set add replace cas write -> SET (PX ttl_ms); append prepend -> APPEND; delete
-        trim -> DEL; incr; decr; touch -> EXISTS; others -> GET. http: an op that is a method is sent so; read ->
-        GET; set write -> PUT; others POST if req_bytes > 0, else GET; "/{key}" at the end of `path` becomes the
-        row's key. tcp: req_bytes (at least 1) out, as many or resp_bytes back."""
+        redis: get gets read -> GET; set add replace cas write -> SET (PX ttl_ms); append prepend -> APPEND;
+        delete trim -> DEL; incr; decr; touch -> EXISTS; others -> GET. http: an op that is a method is sent
+        so; read -> GET; set write -> PUT; others POST if req_bytes > 0, else GET; "/{key}" at the end of
+        `path` becomes the row's key. tcp: req_bytes (at least 1) out, as many back."""
 
     def stop(self) -> None:
-        """Within 100 ms nothing more is sent; the rest of the stream is read and counted unsent; run() returns."""
+        """Within 100 ms nothing more is sent; the rest of the stream is read and counted unsent; run()
+        returns."""
 
 def hdr_merge(parts: Sequence[bytes]) -> bytes:
-    """Adds histograms of 3 digits from 1 exactly; no parts: an empty one. Raises ValueError naming the part."""
+    """Adds histograms of 3 digits from 1 exactly; no parts: an empty one. Raises ValueError naming the
+    part."""
 
 def hdr_quantiles(hdr: bytes, quantiles: Sequence[float]) -> list[int]:
     """Values at quantiles (0 to 1); zeros for an empty histogram."""
@@ -158,8 +162,9 @@ def serve_resp(
     stop_fd: int,
     ready: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Runs the built-in RESP server (real hash table) until stop_fd is readable or closed. mode "spin" busy-polls
-    its pinned core; "block" sleeps in epoll, asks the scheduler for a short slice, and pins nothing by itself."""
+    """Runs the built-in RESP server (real hash table) until stop_fd is readable or closed. mode "spin"
+    busy-polls its pinned core; "block" sleeps in epoll, asks the scheduler for a short slice, and pins
+    nothing by itself."""
 
 def antagonist_cpu(*, core: int | None, stop_fd: int) -> None:
     """Spins with integer work until stop_fd closes. The dose is made by the cgroup around it."""

@@ -69,6 +69,7 @@ class Replay:
             timeout_ms=order.timeout_ms,
             late=order.late,
             window=order.window,
+            pipeline=1 if order.driver == "http" else 1024,  # HTTP clients do not pipeline: one request a connection at a time
             path=order.path,
         )
 

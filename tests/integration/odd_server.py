@@ -1,4 +1,4 @@
-"""Servers that do one thing wrong, for the engine's accounting: `python odd_server.py PROTOCOL BEHAVIOUR` prints its port.
+"""Servers that do one thing wrong: `python odd_server.py PROTOCOL BEHAVIOUR` prints its port.
 
 Protocols redis, http and tcp, as far as the engine's requests go. Runs until its standard input closes.
 """
@@ -12,7 +12,18 @@ import threading
 import time
 from collections.abc import Callable
 
-BEHAVIOURS = ("well", "slow", "stalled", "deaf", "closing", "parting", "garbage", "reset", "halved", "failing")
+BEHAVIOURS = (
+    "well",
+    "slow",
+    "stalled",
+    "deaf",
+    "closing",
+    "parting",
+    "garbage",
+    "reset",
+    "halved",
+    "failing",
+)
 ANSWERS_BEFORE_FAULT = 7
 
 Take = Callable[[bytearray], bytes | None]

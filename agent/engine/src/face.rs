@@ -79,7 +79,12 @@ impl Replay {
     }
 
     fn refuse(&self, error: &std::io::Error) -> PyErr {
-        PyConnectionError::new_err(format!("{}: {error}; is the server up and listening there?", self.host))
+        let remedy = match error.raw_os_error() {
+            Some(libc::ECONNREFUSED) => "nobody listens there: start the system, or correct host and port",
+            Some(libc::EMFILE | libc::ENFILE) => "use fewer connections, or raise the limit of open files (ulimit -n)",
+            _ => "check host, port and what lies between",
+        };
+        PyConnectionError::new_err(format!("{}: {error}; {remedy}", self.host))
     }
 }
 

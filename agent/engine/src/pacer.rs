@@ -23,8 +23,8 @@ const SECOND_NS: i64 = 1_000_000_000;
 /// How often timeouts, reconnects and finished seconds are looked at; idle, less often.
 const TICK_NS: i64 = 1_000_000;
 const IDLE_TICK_NS: i64 = 5_000_000;
-/// On a core of its own a thread spins for answers until waking up late is a few percent of what they take; longer would starve what
-/// else must run there.
+/// On a core of its own a thread spins for answers until waking up late is a few percent of what they take; longer would starve
+/// whatever else must run there.
 const SPIN_PINNED_NS: i64 = 1_000_000;
 const SPIN_SHARED_NS: i64 = 250_000;
 /// Due requests that wait for a connection; a million is 16 s at 64 k/s. More than that end as unsent.
@@ -173,7 +173,7 @@ impl Pacer {
             }
             let awaited = self.awaited(&book);
             walls.saw(awaited);
-            let next_due = self.next_due();
+            let next_due = self.next_due(now);
             if next_due.is_none() && self.feed.is_none() && self.backlog.is_empty() && awaited == 0 {
                 break;
             }
@@ -269,9 +269,13 @@ impl Pacer {
         }
     }
 
-    /// When the next row is due; None: unknown, or not a matter of time.
-    fn next_due(&self) -> Option<i64> {
-        self.chunk.rows.get(self.at).filter(|_| self.orders.window == 0).map(|row| self.t0_ns.saturating_add(row.due_ns))
+    /// When the next row is due; None: unknown, or not a matter of time. A closed window opens at T0.
+    fn next_due(&self, now: i64) -> Option<i64> {
+        let row = self.chunk.rows.get(self.at)?;
+        match self.orders.window {
+            0 => Some(self.t0_ns.saturating_add(row.due_ns)),
+            _ => Some(self.t0_ns).filter(|t0| *t0 > now),
+        }
     }
 
     /// Takes up every row that is due. True: the late policy ends the run.
@@ -282,7 +286,7 @@ impl Pacer {
             let Some(row) = self.chunk.rows.get_mut(self.at) else {
                 return false;
             };
-            let due_ns = if closed_window { now } else { self.t0_ns.saturating_add(row.due_ns) };
+            let due_ns = if closed_window { now.max(self.t0_ns) } else { self.t0_ns.saturating_add(row.due_ns) };
             if due_ns > now || closed_window && book.open() >= self.orders.window as u64 {
                 return false;
             }
@@ -423,7 +427,7 @@ impl Pacer {
         self.dial(now);
         let now_second = self.second_of(now);
         let more_to_come = self.feed.is_some() || self.at < self.chunk.rows.len();
-        let next = match self.next_due() {
+        let next = match self.next_due(now) {
             Some(due) => self.second_of(due),
             None if !more_to_come => i64::MAX,
             None if self.orders.window > 0 => now_second,

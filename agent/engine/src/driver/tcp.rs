@@ -17,7 +17,7 @@ impl Encoder for Tcp {
     fn encode(&self, row: &Row, _op: &str, out: &mut Vec<u8>) -> Expect {
         let bytes = row.req_bytes.max(1);
         self.wire.values.append(row.key_id, bytes, out);
-        let back = if self.wire.expect_bytes { row.resp_bytes.max(1) } else { bytes };
+        let back = if self.wire.expect_bytes && row.resp_bytes > 0 { row.resp_bytes } else { bytes };
         Expect { resp_bytes: back, head: false }
     }
 
