@@ -58,7 +58,7 @@ class _AgentCollector(Collector):
             yield from _replay(replay.counts())
         asked = GaugeMetricFamily("offspec_dose_requested", "Dose asked for", labels=["violation", "unit"])
         given = GaugeMetricFamily("offspec_dose_delivered", "Dose given in the last second", labels=["violation", "unit"])
-        for dose in now.get("doses", ()):
+        for dose in now["doses"]() if now.get("doses") else ():
             asked.add_metric([dose["violation"], dose["unit"]], dose["asked"])
             if dose["given"] is not None:
                 given.add_metric([dose["violation"], dose["unit"]], dose["given"])

@@ -106,7 +106,7 @@ class Trial:
         if order.port:
             _refuse_taken(order.port)
         self._scope = Scope("target", self.ledger, self.cgroups)
-        self.figures.set(attempt=self.key, target=self._scope)
+        self.figures.set(attempt=self.key, target=self._scope, doses=self._doses.now)
         cores = tuple(order.cores)
         env = dict(order.env)
         for violation in order.violations:
@@ -372,7 +372,7 @@ class Trial:
                 self._child.process.wait(2)
         if self._dir_undo is not None and self.ledger.undo(self._dir_undo) == "failed":
             left.append(f"folder {self._dir}")
-        self.figures.set(attempt="", target=None, doses=[], replay=None)
+        self.figures.set(attempt="", target=None, doses=None, replay=None)
         return {"leftovers": left}
 
     def _work_dir(self) -> Path:

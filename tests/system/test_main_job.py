@@ -10,6 +10,7 @@ import textwrap
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from agent.scope import Cgroups
@@ -117,6 +118,9 @@ def test_a_campaign_runs_to_a_document_a_report_and_nothing_left(place: Path) ->
     assert doses["doubled", "rate_scale"]["measured"] == pytest.approx(2, rel=0.05)
     assert {s["condition"] for s in document["scores"]} == {"noisy", "smaller", "doubled"}
     assert clean_within(place, 5) == []
+    scraped = pq.read_table(next(place.glob("runs/small/*/metrics/trial=*-noisy-*")), columns=["name"], partitioning=None)
+    seen = set(scraped["name"].to_pylist())
+    assert {"up", "offspec_requests_completed_total", "offspec_dose_delivered", "offspec_target_cpu_seconds_total"} <= seen
     again = run(place, "report", "last", "--json")
     assert json.loads(again.stdout)["trials"] == document["trials"]
     page = next(place.glob("runs/small/*/report.html")).read_text()
