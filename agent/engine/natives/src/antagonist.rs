@@ -9,8 +9,9 @@ use crate::{asked_to_stop, pin};
 
 const CHUNK_BYTES: usize = 64 * 1024;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// Below this the remaining wait is spun: a sleep would be later than the next chunk.
-const SLEEP_ABOVE: Duration = Duration::from_micros(120);
+/// How far a stream may run ahead of its pace before it sleeps: long enough that it sleeps at all, so that its CPU does not become the
+/// dose, and short enough that the bus sees a steady load.
+const RUN_AHEAD: Duration = Duration::from_micros(400);
 /// A stream that fell this far behind (it was not given the core) starts its schedule anew instead of bursting to catch up.
 const FORGIVE_BEHIND: Duration = Duration::from_millis(50);
 
@@ -92,11 +93,9 @@ fn stream(order: Stream, threads: usize, moved: &AtomicU64, stop: &AtomicBool) {
         if now > next + FORGIVE_BEHIND {
             next = now;
         }
-        while let Some(left) = next.checked_duration_since(Instant::now()) {
-            if left > SLEEP_ABOVE {
-                std::thread::sleep(left - SLEEP_ABOVE / 2);
-            } else {
-                std::hint::spin_loop();
+        if let Some(ahead) = next.checked_duration_since(now) {
+            if ahead > RUN_AHEAD {
+                std::thread::sleep(ahead);
             }
         }
     }
