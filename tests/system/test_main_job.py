@@ -109,9 +109,11 @@ def test_a_campaign_runs_to_a_document_a_report_and_nothing_left(place: Path) ->
     for trial in document["trials"]:
         ends = trial["completed"] + sum(trial["errors"].values()) + trial["timed_out"] + trial["dropped"] + trial["unsent"]
         assert trial["scheduled"] == ends > 0
-        assert trial["verdict"] in ("valid", "suspect"), trial["reasons"]
         assert set(trial["response_us"]) == {"p50", "p99", "p99_9"}
-    doses = {(t["condition"], d["violation"]): d for t in document["trials"] for d in t["dose"]}
+    # Attempts that somebody else's load disturbed are repeated, and stay in the document with their reasons.
+    believed = [t for t in document["trials"] if t["verdict"] != "invalid"]
+    assert {t["id"] for t in believed} == {t["id"] for t in document["trials"]}
+    doses = {(t["condition"], d["violation"]): d for t in believed for d in t["dose"]}
     assert doses["noisy", "cpu"]["measured"] == pytest.approx(50, rel=0.4)
     assert doses["smaller", "cpu-quota"]["measured"] == pytest.approx(50)
     assert doses["smaller", "cores"]["measured"] == 1
