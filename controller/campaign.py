@@ -120,7 +120,7 @@ class Ready(_Model):
 
 class System(_Model):
     driver: Literal["redis", "http", "tcp"]
-    variants: Mapping[str, Variant] = Field(min_length=1)
+    variants: Mapping[Annotated[str, Field(pattern=rf"^{_NAME.pattern}$")], Variant] = Field(min_length=1)
     ready: Ready
     path: str = "/"
     port: int | None = Field(default=None, ge=1, le=65535)
@@ -241,7 +241,7 @@ class Campaign(_Model):
     """A whole document, checked."""
 
     campaign: str = Field(pattern=_NAME.pattern)
-    seed: int = 1
+    seed: int = Field(default=1, ge=0)
     systems: Mapping[str, System] = Field(min_length=1, max_length=1)
     nodes: Nodes = Nodes()
     workload: Workload

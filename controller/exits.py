@@ -22,6 +22,8 @@ def exit_code(document: Mapping[str, Any], objectives: Objectives, planned: int)
     believed = [t for t in trials if t["verdict"] in ("valid", "suspect") and t["failure_class"] != "cancelled"]
     if not believed:
         return INVALID
+    if not any(t["completed"] for t in believed):
+        return NO_DATA
     if len({t["id"] for t in believed}) < planned:
         return PARTIAL
     return NOT_HELD if not_held([t for t in believed if t["condition"] == NOMINAL], objectives) else HELD

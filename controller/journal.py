@@ -169,10 +169,11 @@ class Journal:
 
 
 def next_state(failure_class: str | None, tries_of_this_class: int) -> Literal["pending", "done", "quarantined"]:
-    """What becomes of a trial after an attempt. None and `system` are results; `cancelled` is no try at all."""
+    """What becomes of a trial after an attempt. None and `system` are results; `cancelled` and `spec` are no tries at all."""
     if failure_class in (None, "system"):
         return "done"
-    if failure_class == "cancelled":
+    if failure_class in ("cancelled", "spec"):
+        # A campaign that cannot work stops the run; once its cause is mended, resume tries again.
         return "pending"
     return "quarantined" if tries_of_this_class >= MOST_TRIES.get(failure_class or "", 1) else "pending"
 
