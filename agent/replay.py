@@ -70,7 +70,7 @@ class Replay:
             late=order.late,
             window=order.window,
             pipeline=1 if order.driver == "http" else 1024,  # HTTP clients do not pipeline: one request a connection at a time
-            path=order.path,
+            options={"path": order.path} if order.driver == "http" else {},
         )
 
     def arm(self, timeout_ms: int = 5000) -> None:

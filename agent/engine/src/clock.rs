@@ -14,6 +14,22 @@ pub fn now_ns() -> i64 {
     read(libc::CLOCK_MONOTONIC)
 }
 
+/// What is to be said of the clock if it is not a good one: its readings cost a system call each, or come in coarse steps.
+pub fn coarseness() -> Option<String> {
+    const READINGS: i64 = 64;
+    const MOST_NS: i64 = 500;
+    let cost = (0..3)
+        .map(|_| {
+            let began = now_ns();
+            for _ in 1..READINGS {
+                std::hint::black_box(now_ns());
+            }
+            (now_ns() - began) / READINGS
+        })
+        .min()?;
+    (cost > MOST_NS).then(|| format!("a coarse clock: a reading costs {cost} ns (no vDSO); see the kernel's clocksource"))
+}
+
 /// CPU time of the calling thread in nanoseconds.
 pub fn thread_cpu_ns() -> i64 {
     read(libc::CLOCK_THREAD_CPUTIME_ID)

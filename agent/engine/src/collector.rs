@@ -9,7 +9,7 @@ use hdrhistogram::serialization::{Serializer, V2Serializer};
 use hdrhistogram::{Counter, Histogram};
 
 use crate::clock;
-use crate::tally::{Counts, News, OpTally, Times};
+use crate::tally::{Counts, LogRow, News, OpTally, Times};
 use crate::walls::Wall;
 
 /// A wall second with what the kernel says of the thread and its core.
@@ -27,6 +27,9 @@ pub struct IntervalReport {
     pub slip: Vec<u8>,
     pub service: Vec<u8>,
     pub response: Vec<u8>,
+    /// Empty where no answer was streamed.
+    pub ttft: Vec<u8>,
+    pub tpot: Vec<u8>,
 }
 
 /// HdrHistogram V2, uncompressed.
@@ -40,6 +43,7 @@ pub fn encode<T: Counter>(histogram: &Histogram<T>) -> Vec<u8> {
 pub trait Listener {
     fn intervals(&mut self, intervals: Vec<IntervalReport>);
     fn wall(&mut self, report: &WallReport);
+    fn requests(&mut self, rows: Vec<LogRow>);
     /// Called now and then while there is no news.
     fn idle(&mut self);
 }
@@ -75,7 +79,8 @@ fn report(second: i64, op: usize, tally: OpTally, none: &[u8], to: &Sender<Box<T
     if let Some(times) = tally.times {
         give_back(times, to);
     }
-    IntervalReport { second, op, counts: tally.counts, slip, service, response }
+    let (ttft, tpot) = tally.tokens.map(|t| (encode(&t.ttft), encode(&t.tpot))).unwrap_or_default();
+    IntervalReport { second, op, counts: tally.counts, slip, service, response, ttft, tpot }
 }
 
 /// How often the listener hears that there is nothing to hear.
@@ -104,6 +109,7 @@ pub fn collect(news: &Receiver<News>, returned: &[Sender<Box<Times>>], listener:
                 let (run_delay_ns, steal_ns) = kernel.growth(wall.tid, wall.core);
                 listener.wall(&WallReport { wall, run_delay_ns, steal_ns });
             }
+            Ok(News::Log(rows)) => listener.requests(rows),
             Ok(News::Ended { thread }) => {
                 passed[thread] = i64::MAX;
                 running -= 1;

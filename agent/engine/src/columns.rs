@@ -2,7 +2,8 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int16Type, Int32Type, Int64Type, Int8Type, UInt16Type, UInt32Type, UInt64Type, UInt8Type};
-use arrow_array::{Array, ArrayRef, LargeStringArray, RecordBatch, StringArray, StringViewArray};
+use arrow_array::{Array, ArrayRef, LargeStringArray, ListArray, RecordBatch, StringArray, StringViewArray};
+use arrow_buffer::NullBuffer;
 use arrow_schema::DataType;
 
 /// A stream that cannot be replayed: which column, which row, why.
@@ -39,7 +40,15 @@ impl<'a> Text<'a> {
         }
     }
 
-    pub fn get(&self, row: usize) -> Option<&str> {
+    /// Place of a row's value in the dictionary, if there is one.
+    pub fn key(&self, row: usize) -> Option<usize> {
+        match self {
+            Text::Dictionary { keys, .. } => keys[row],
+            _ => None,
+        }
+    }
+
+    pub fn get(&self, row: usize) -> Option<&'a str> {
         match self {
             Text::Plain(a) => (!a.is_null(row)).then(|| a.value(row)),
             Text::Large(a) => (!a.is_null(row)).then(|| a.value(row)),
@@ -62,12 +71,13 @@ pub fn text<'a>(name: &str, batch: &'a RecordBatch) -> Result<Option<Text<'a>>, 
 /// An integer column read as u64, with negatives as zero; None where a row does not say.
 pub struct Integers<'a> {
     values: Vec<u64>,
-    column: Option<&'a ArrayRef>,
+    nulls: Option<&'a NullBuffer>,
 }
 
 impl Integers<'_> {
     pub fn get(&self, row: usize) -> Option<u64> {
-        self.column.filter(|c| c.is_valid(row)).map(|_| self.values[row])
+        let value = self.values.get(row)?;
+        self.nulls.is_none_or(|nulls| nulls.is_valid(row)).then_some(*value)
     }
 
     pub fn or_zero(&self, row: usize) -> u64 {
@@ -78,7 +88,7 @@ impl Integers<'_> {
 /// An integer column of any width, by name.
 pub fn integers<'a>(name: &str, batch: &'a RecordBatch) -> Result<Integers<'a>, FeedError> {
     let Some(column) = batch.column_by_name(name).filter(|c| c.data_type() != &DataType::Null) else {
-        return Ok(Integers { values: Vec::new(), column: None });
+        return Ok(Integers { values: Vec::new(), nulls: None });
     };
     macro_rules! read {
         ($kind:ty) => {
@@ -96,5 +106,30 @@ pub fn integers<'a>(name: &str, batch: &'a RecordBatch) -> Result<Integers<'a>, 
         DataType::UInt8 => read!(UInt8Type),
         other => return Err(format!("column {name}: type {other} cannot be read; expected an integer")),
     };
-    Ok(Integers { values, column: Some(column) })
+    Ok(Integers { values, nulls: column.nulls() })
+}
+
+/// A column of lists of uint64.
+pub struct Lists<'a>(&'a ListArray);
+
+impl Lists<'_> {
+    /// Empty where a row does not say.
+    pub fn get(&self, row: usize) -> Box<[u64]> {
+        if self.0.is_null(row) {
+            return Box::default();
+        }
+        self.0.value(row).as_primitive_opt::<UInt64Type>().map(|v| v.values().to_vec().into()).unwrap_or_default()
+    }
+}
+
+/// A column of lists of uint64, by name; None where there is none.
+pub fn lists<'a>(name: &str, batch: &'a RecordBatch) -> Result<Option<Lists<'a>>, FeedError> {
+    match batch.column_by_name(name) {
+        None => Ok(None),
+        Some(column) if column.data_type() == &DataType::Null => Ok(None),
+        Some(column) => match column.as_list_opt::<i32>() {
+            Some(list) if list.value_type() == DataType::UInt64 => Ok(Some(Lists(list))),
+            _ => Err(format!("column {name}: type {} cannot be read; expected a list of uint64", column.data_type())),
+        },
+    }
 }

@@ -1,5 +1,6 @@
 //! `Replay` as Python sees it: checks the caller's wishes, arms the threads, runs them. Its words are in the module's stub file.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,11 +14,15 @@ use pyo3::types::PyCapsule;
 
 use crate::clock;
 use crate::collector;
-use crate::driver::{self, append_key, Encoder, Values, Wire};
+use crate::driver::{self, append_key, Options, Values, Wire};
 use crate::feed::{Feed, Feeder, SlotNames};
+use crate::lane::{Disk, Refusal, Security, Trust, Way};
 use crate::pacer::{Late, Orders, Outcome, Pacer};
 use crate::report::{self, Callbacks, Totals};
+use crate::routes::{Cluster, SLOTS};
 use crate::tally::{Book, News, Times};
+use crate::users::Think;
+use crate::workers;
 
 /// Emptied histograms kept for a thread.
 const TIMES_KEPT: usize = 64;
@@ -36,12 +41,16 @@ pub struct Replay {
     addresses: Vec<SocketAddr>,
     cores: Vec<usize>,
     split_by: Vec<String>,
-    host: String,
-    encoder: Arc<dyn Encoder>,
+    /// The server, as messages name it.
+    server: String,
+    way: Arc<Way>,
     stop: Arc<AtomicBool>,
     armed: Mutex<Option<Armed>>,
     notes: Vec<String>,
 }
+
+/// Servers of a cluster, and the place of each slot among them.
+type Servers = (Vec<(String, u16)>, Vec<u16>);
 
 /// The share of thread `thread` when `whole` is dealt out evenly.
 fn share(whole: usize, thread: usize, threads: usize) -> usize {
@@ -50,7 +59,8 @@ fn share(whole: usize, thread: usize, threads: usize) -> usize {
 
 impl Replay {
     /// Makes the threads' parts; with a deadline, connected.
-    fn arm(&self, address: SocketAddr, connect_by_ns: Option<i64>) -> std::io::Result<Armed> {
+    fn arm(&self, address: SocketAddr, connect_by_ns: Option<i64>) -> Result<Armed, Refusal> {
+        let io = |e: std::io::Error| Refusal { errno: e.raw_os_error().unwrap_or(libc::EIO), words: None };
         let threads = self.cores.len().max(1);
         let (tell, news) = unbounded();
         let mut armed = Armed { pacers: Vec::new(), news, returned: Vec::new() };
@@ -61,12 +71,13 @@ impl Replay {
                 orders.window = share(self.orders.window, thread, threads);
                 // An even load on the connections, instead of all that one of them can hold.
                 orders.pipeline = orders.pipeline.min(orders.window.div_ceil(orders.connections));
+                orders.think.seed = orders.think.seed.wrapping_add(thread as u64);
             }
             let (give_back, returned) = bounded(TIMES_KEPT);
             let mut book = Book::new(thread, tell.clone(), returned);
-            let mut pacer = Pacer::new(orders, self.encoder.clone())?;
+            let mut pacer = Pacer::new(orders, self.way.clone()).map_err(io)?;
             if let Some(deadline) = connect_by_ns {
-                pacer.connect(deadline, &mut book).map_err(std::io::Error::from_raw_os_error)?;
+                pacer.connect(deadline, &mut book)?;
             }
             armed.pacers.push((pacer, book));
             armed.returned.push(give_back);
@@ -78,13 +89,15 @@ impl Replay {
         self.armed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn refuse(&self, error: &std::io::Error) -> PyErr {
-        let remedy = match error.raw_os_error() {
-            Some(libc::ECONNREFUSED) => "nobody listens there: start the system, or correct host and port",
-            Some(libc::EMFILE | libc::ENFILE) => "use fewer connections, or raise the limit of open files (ulimit -n)",
+    fn refuse(&self, refusal: &Refusal) -> PyErr {
+        let error = std::io::Error::from_raw_os_error(refusal.errno);
+        let remedy = match (refusal.errno, &refusal.words) {
+            (_, Some(words)) => return PyConnectionError::new_err(format!("{}: refused: {words}", self.server)),
+            (libc::ECONNREFUSED, _) => "nobody listens there: start the system, or correct host and port",
+            (libc::EMFILE | libc::ENFILE, _) => "use fewer connections, or raise the limit of open files (ulimit -n)",
             _ => "check host, port and what lies between",
         };
-        PyConnectionError::new_err(format!("{}: {error}; {remedy}", self.host))
+        PyConnectionError::new_err(format!("{}: {error}; {remedy}", self.server))
     }
 }
 
@@ -96,7 +109,8 @@ fn wrong<T>(text: impl Into<String>) -> PyResult<T> {
 impl Replay {
     #[new]
     #[pyo3(signature = (*, driver, host, port, ops=None, connections=8, cores=Vec::new(), timeout_ms=1000, late="send",
-        late_after_us=0, window=0, pipeline=1024, spin_us=60, host_header=None, path="/", expect_bytes=false))]
+        late_after_us=0, window=0, think_us=0, think="constant", pipeline=1024, spin_us=60, options=None, tls=None, cluster=None,
+        log_requests=false, seed=1))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -110,11 +124,15 @@ impl Replay {
         late: &str,
         late_after_us: u32,
         window: usize,
+        think_us: u32,
+        think: &str,
         pipeline: usize,
         spin_us: u32,
-        host_header: Option<String>,
-        path: &str,
-        expect_bytes: bool,
+        options: Option<BTreeMap<String, String>>,
+        tls: Option<String>,
+        cluster: Option<Servers>,
+        log_requests: bool,
+        seed: u64,
     ) -> PyResult<Self> {
         let late = match late {
             "send" => Late::Send,
@@ -122,28 +140,33 @@ impl Replay {
             "abort" => Late::Abort,
             other => return wrong(format!("late {other:?}: expected send, drop or abort")),
         };
+        let exponential = match think {
+            "constant" => false,
+            "exponential" => true,
+            other => return wrong(format!("think {other:?}: expected constant or exponential")),
+        };
         if connections == 0 || pipeline == 0 {
             return wrong(format!("connections {connections}, pipeline {pipeline}: both must be at least 1"));
         }
         if !(1..=LONGEST_TIMEOUT_MS).contains(&timeout_ms) {
             return wrong(format!("timeout_ms {timeout_ms}: expected 1 to {LONGEST_TIMEOUT_MS}"));
         }
-        if !path.starts_with('/') || !path.bytes().all(|b| b.is_ascii_graphic()) {
-            return wrong(format!("path {path:?}: expected printable ASCII beginning with /"));
+        if think_us > 0 && window == 0 {
+            return wrong("think_us: only a closed loop thinks; give a window");
         }
-        let bracketed = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        let header = host_header.unwrap_or_else(|| bracketed.clone());
-        if header.bytes().any(|b| b.is_ascii_control()) {
-            return wrong(format!("host_header {header:?}: a header cannot hold control characters"));
-        }
-        let wire = Wire { host: header, path: path.to_string(), expect_bytes, values: Values::new() };
-        let Some(encoder) = driver::make(driver, wire) else {
-            return wrong(format!("driver {driver:?}: expected redis, http or tcp"));
+        let options = Options::from(options.unwrap_or_default());
+        let has_address = !matches!(driver, "block" | "null" | "python");
+        let server = match (has_address, host.contains(':')) {
+            (false, _) => host.to_string(),
+            (true, true) => format!("[{host}]:{port}"),
+            (true, false) => format!("{host}:{port}"),
         };
-        let found = py.allow_threads(|| (host, port).to_socket_addrs().map(Iterator::collect::<Vec<_>>));
-        let addresses = found.map_err(|e| PyConnectionError::new_err(format!("{bracketed}: {e}")))?;
-        let Some(&address) = addresses.first() else {
-            return Err(PyConnectionError::new_err(format!("{bracketed}: no address has this name")));
+        let way = way(driver, host, &server, options, tls.as_deref()).map_err(PyValueError::new_err)?;
+        let addresses = if has_address { resolve(py, host, port, &server)? } else { vec![SocketAddr::from(([0, 0, 0, 0], 0))] };
+        let cluster = match cluster {
+            None => None,
+            Some(_) if driver != "redis" => return wrong("cluster: only the redis driver has one"),
+            Some((nodes, slots)) => Some(cluster_of(py, &nodes, slots)?),
         };
         // A thread without a connection, or without a place in the window, would have nothing to do.
         let most = connections.min(if window > 0 { window } else { usize::MAX });
@@ -154,28 +177,42 @@ impl Replay {
             cores.truncate(most);
         }
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        if cpus == 1 {
+            notes.push("one core for all: the engine sleeps while it waits for answers, and wakes late".into());
+        }
+        if let Some(coarse) = clock::coarseness() {
+            notes.push(coarse);
+        }
         Ok(Replay {
             orders: Orders {
-                address,
+                address: addresses[0],
                 connections,
                 core: None,
                 timeout_ns: timeout_ms * 1_000_000,
                 late,
                 late_after_ns: i64::from(late_after_us) * 1000,
                 window,
+                think: Think { mean_ns: i64::from(think_us) * 1000, exponential, seed },
                 pipeline,
                 spin_ns: i64::from(spin_us) * 1000,
+                cluster,
+                log_requests,
                 spin_for_answers: cpus > 1,
             },
             addresses,
             cores,
             split_by: ops.unwrap_or_default(),
-            host: bracketed,
-            encoder: Arc::from(encoder),
+            server,
+            way: Arc::new(way),
             stop: Arc::new(AtomicBool::new(false)),
             armed: Mutex::new(None),
             notes,
         })
+    }
+
+    /// After connect(), for driver "python": one for each connection, each for a thread of its own.
+    fn workers(&self) -> Vec<workers::Worker> {
+        workers::fetch(&self.way)
     }
 
     #[pyo3(signature = (timeout_ms=5000))]
@@ -191,10 +228,10 @@ impl Replay {
                 Err(error) => last = Some(error),
             }
         }
-        Err(self.refuse(&last.unwrap_or_else(|| std::io::ErrorKind::AddrNotAvailable.into())))
+        Err(self.refuse(&last.unwrap_or(Refusal { errno: libc::EADDRNOTAVAIL, words: None })))
     }
 
-    #[pyo3(signature = (rows, t0_ns, on_interval=None, on_second=None))]
+    #[pyo3(signature = (rows, t0_ns, on_interval=None, on_second=None, on_requests=None))]
     fn run(
         &self,
         py: Python<'_>,
@@ -202,6 +239,7 @@ impl Replay {
         t0_ns: i64,
         on_interval: Option<PyObject>,
         on_second: Option<PyObject>,
+        on_requests: Option<PyObject>,
     ) -> PyResult<Totals> {
         let mut reader = open_stream(rows)?;
         Feeder::check(&reader.schema()).map_err(PyValueError::new_err)?;
@@ -211,14 +249,15 @@ impl Replay {
             None => self.arm(self.orders.address, None).map_err(|e| self.refuse(&e))?,
         };
         let names = SlotNames::default();
-        let (feeder, feeds) = Feeder::new(armed.pacers.len(), &self.split_by, names.clone(), self.encoder.reads_targets());
-        let mut callbacks = Callbacks::new(names, on_interval, on_second, self.stop.clone());
+        let (feeder, feeds) = Feeder::new(armed.pacers.len(), &self.split_by, names.clone(), self.way.reads());
+        let mut callbacks = Callbacks::new(names, [on_interval, on_second, on_requests], t0_ns, self.stop.clone());
         let (outcomes, fed) = py.allow_threads(|| {
             let outcome = replay(armed, feeder, feeds, &mut reader, t0_ns, &self.stop, &mut callbacks);
             drop(reader);
             outcome
         });
-        let totals = callbacks.totals(outcomes, self.notes.clone())?;
+        let notes = self.notes.iter().cloned().chain(self.way.notes()).collect();
+        let totals = callbacks.totals(outcomes, notes)?;
         match fed {
             Ok(()) => Ok(totals),
             Err(Fault::Stream(text)) => wrong(text),
@@ -229,6 +268,48 @@ impl Replay {
     fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
+}
+
+fn way(driver: &str, host: &str, server: &str, mut options: Options, tls: Option<&str>) -> Result<Way, String> {
+    if tls.is_some() && !matches!(driver, "redis" | "memcached" | "http" | "http2" | "grpc" | "openai" | "tcp") {
+        return Err(format!("tls: the {driver} driver has none"));
+    }
+    let way = match driver {
+        "block" => Way::Disk(Arc::new(Disk::open(host, &mut options)?)),
+        "null" => Way::Null,
+        "python" => Way::workers(),
+        "udp" => Way::Datagram(Arc::new(Wire { host: server.to_string(), values: Values::new() })),
+        _ => {
+            let wire = Wire { host: server.to_string(), values: Values::new() };
+            let protocol = driver::make(driver, wire, options, tls.is_some())?;
+            let trust = tls.map(|trust| match trust {
+                "system" => Trust::System,
+                "anybody" => Trust::Anybody,
+                file => Trust::File(file.to_string()),
+            });
+            let security = trust.map(|trust| Security::new(&trust, host, protocol.alpn()).map(Arc::new)).transpose()?;
+            return Ok(Way::Stream { protocol, security });
+        }
+    };
+    options.nothing_left(driver)?;
+    Ok(way)
+}
+
+fn resolve(py: Python<'_>, host: &str, port: u16, server: &str) -> PyResult<Vec<SocketAddr>> {
+    let found = py.allow_threads(|| (host, port).to_socket_addrs().map(Iterator::collect::<Vec<_>>));
+    let addresses = found.map_err(|e| PyConnectionError::new_err(format!("{server}: {e}")))?;
+    if addresses.is_empty() {
+        return Err(PyConnectionError::new_err(format!("{server}: no address has this name")));
+    }
+    Ok(addresses)
+}
+
+fn cluster_of(py: Python<'_>, nodes: &[(String, u16)], slots: Vec<u16>) -> PyResult<Cluster> {
+    if nodes.is_empty() || slots.len() != SLOTS || slots.iter().any(|node| usize::from(*node) >= nodes.len()) {
+        return wrong(format!("cluster: expected at least one node, and one of their places for each of the {SLOTS} slots"));
+    }
+    let first = |(host, port): &(String, u16)| Ok(resolve(py, host, *port, &format!("{host}:{port}"))?[0]);
+    Ok(Cluster { addresses: nodes.iter().map(first).collect::<PyResult<_>>()?, slots })
 }
 
 /// Why a run has no result.

@@ -10,23 +10,39 @@ use arrow_array::{Array, RecordBatch, RecordBatchReader};
 use arrow_schema::{DataType, Schema};
 use crossbeam_channel::{bounded, Receiver, Sender, TrySendError};
 
-use crate::columns::{integers, text, FeedError};
+use crate::columns::{integers, lists, text, FeedError, Text};
+use crate::driver::Reads;
 
 /// One request, as the engine needs it. Zero means "not given" for ttl and sizes.
 #[derive(Clone, Debug, Default)]
 pub struct Row {
     /// Nanoseconds after T0.
     pub due_ns: i64,
+    /// Place in the stream.
+    pub number: u64,
     pub key_id: u64,
-    pub req_bytes: u64,
     pub resp_bytes: u64,
     pub ttl_ms: u64,
+    /// Place on a block device.
+    pub offset: u64,
     pub target: Option<Arc<[u8]>>,
+    pub llm: Option<Box<Llm>>,
+    pub req_bytes: u32,
     pub key_bytes: u32,
+    /// Requests of one session keep to one lane, in order; 0: of none.
+    pub session: u32,
     /// Index into the names of the ops as they were met.
     pub op: u16,
     /// Index into the names by which figures are split.
     pub slot: u16,
+}
+
+/// What only inferences have.
+#[derive(Clone, Debug, Default)]
+pub struct Llm {
+    pub prompt_tokens: u32,
+    pub output_tokens: u32,
+    pub prefix_hashes: Box<[u64]>,
 }
 
 /// Figures are split by this many ops at most; the rest share the last place.
@@ -38,6 +54,8 @@ const UNNAMED: &str = "request";
 /// Redis takes no larger value, and a request must fit in memory.
 const MOST_REQUEST_BYTES: u64 = 512 << 20;
 const MOST_KEY_BYTES: u64 = 1 << 20;
+/// A prompt must fit in memory; ten million tokens are ten times the longest context there is.
+const MOST_TOKENS: u64 = 10_000_000;
 const ROWS_PER_CHUNK: usize = 4096;
 /// Chunks read ahead for each engine thread: 128 Ki rows, 160 ms at 800 k/s.
 const CHUNKS_AHEAD: usize = 32;
@@ -100,6 +118,7 @@ impl Ops {
         at as u16
     }
 
+    /// Number and figures' place of a name.
     fn index(&mut self, name: &str) -> Option<(u16, u16)> {
         if let Some(&both) = self.known.get(name) {
             return Some(both);
@@ -116,15 +135,57 @@ impl Ops {
 pub struct Feeder {
     lanes: Vec<Lane>,
     ops: Ops,
-    /// None: the driver has no use for targets.
-    targets: Option<HashMap<Box<str>, Arc<[u8]>>>,
+    reads: Reads,
+    targets: HashMap<Box<str>, Arc<[u8]>>,
     row: u64,
     last_ns: i64,
 }
 
+/// The ops of one batch: those of a dictionary are looked up once each.
+struct OpColumn<'a> {
+    column: Option<Text<'a>>,
+    by_key: Vec<Option<(u16, u16)>>,
+    last: Option<(&'a str, (u16, u16))>,
+}
+
+impl<'a> OpColumn<'a> {
+    fn new(column: Option<Text<'a>>) -> Self {
+        OpColumn { column, by_key: Vec::new(), last: None }
+    }
+
+    /// The op of a row; None: there are too many different ones.
+    fn of(&mut self, row: usize, ops: &mut Ops) -> Option<(u16, u16)> {
+        let Some(column) = &self.column else {
+            return self.named(UNNAMED, ops);
+        };
+        let Some(key) = column.key(row) else {
+            let name = column.get(row).unwrap_or(UNNAMED);
+            return self.named(name, ops);
+        };
+        if let Some(Some(known)) = self.by_key.get(key) {
+            return Some(*known);
+        }
+        let found = ops.index(column.get(row).unwrap_or(UNNAMED))?;
+        if self.by_key.len() <= key {
+            self.by_key.resize(key + 1, None);
+        }
+        self.by_key[key] = Some(found);
+        Some(found)
+    }
+
+    fn named(&mut self, name: &'a str, ops: &mut Ops) -> Option<(u16, u16)> {
+        if let Some((_, known)) = self.last.filter(|(last, _)| *last == name) {
+            return Some(known);
+        }
+        let found = ops.index(name)?;
+        self.last = Some((name, found));
+        Some(found)
+    }
+}
+
 impl Feeder {
     /// `ops`: names by which figures are split; empty: as met.
-    pub fn new(threads: usize, ops: &[String], published: SlotNames, with_targets: bool) -> (Self, Vec<Feed>) {
+    pub fn new(threads: usize, ops: &[String], published: SlotNames, reads: Reads) -> (Self, Vec<Feed>) {
         let lane = |_| {
             let (chunks, come) = bounded(CHUNKS_AHEAD);
             let (used, back) = bounded(CHUNKS_AHEAD);
@@ -134,8 +195,7 @@ impl Feeder {
             (Lane { chunks, used: back, rows, told_ops: 0, floor_ns }, feed)
         };
         let (lanes, feeds) = (0..threads).map(lane).unzip();
-        let targets = with_targets.then(HashMap::new);
-        (Feeder { lanes, ops: Ops::new(ops, published), targets, row: 0, last_ns: i64::MIN }, feeds)
+        (Feeder { lanes, ops: Ops::new(ops, published), reads, targets: HashMap::new(), row: 0, last_ns: i64::MIN }, feeds)
     }
 
     /// Which columns the stream must have; checked before anything is sent.
@@ -172,8 +232,12 @@ impl Feeder {
         let req = integers("req_bytes", batch)?;
         let resp = integers("resp_bytes", batch)?;
         let ttl = integers("ttl_ms", batch)?;
-        let ops = text("op", batch)?;
-        let targets = if self.targets.is_some() { text("target", batch)? } else { None };
+        let offset = integers("offset_bytes", batch)?;
+        let sessions = integers("session_id", batch)?;
+        let mut ops = OpColumn::new(text("op", batch)?);
+        let targets = if self.reads.targets { text("target", batch)? } else { None };
+        let inferences = if self.reads.tokens { Some(Inferences::of(batch)?) } else { None };
+        let lanes = self.lanes.len() as u64;
         for i in 0..batch.num_rows() {
             if due.is_null(i) {
                 return Err(format!("column arrival_ns: row {} is null; every request needs its time", self.row));
@@ -186,30 +250,40 @@ impl Feeder {
                 ));
             }
             self.last_ns = due_ns;
-            let name = ops.as_ref().and_then(|o| o.get(i)).unwrap_or(UNNAMED);
-            let (op, slot) = self
-                .ops
-                .index(name)
+            let (op, slot) = ops
+                .of(i, &mut self.ops)
                 .ok_or_else(|| format!("column op: row {}: over {} different ops; map them to fewer", self.row, u16::MAX))?;
             let most = |name: &str, value: u64, most: u64| {
                 let over =
                     || format!("column {name}: row {}: {value} bytes, at most {most} can be sent; cap the sizes", self.row);
-                (value <= most).then_some(value).ok_or_else(over)
+                if value <= most {
+                    Ok(value as u32)
+                } else {
+                    Err(over())
+                }
             };
+            let session = sessions.get(i);
             let row = Row {
                 due_ns,
+                number: self.row,
                 key_id: keys.or_zero(i),
-                req_bytes: most("req_bytes", req.or_zero(i), MOST_REQUEST_BYTES)?,
                 resp_bytes: resp.or_zero(i),
                 ttl_ms: ttl.or_zero(i),
+                offset: offset.or_zero(i),
                 target: None,
-                key_bytes: most("key_bytes", key_bytes.or_zero(i), MOST_KEY_BYTES)? as u32,
+                llm: inferences.as_ref().map(|columns| Box::new(columns.at(i))),
+                req_bytes: most("req_bytes", req.or_zero(i), MOST_REQUEST_BYTES)?,
+                key_bytes: most("key_bytes", key_bytes.or_zero(i), MOST_KEY_BYTES)?,
+                session: session.map_or(0, |id| (mix(id) as u32).max(1)),
                 op,
                 slot,
             };
             let target = targets.as_ref().and_then(|t| t.get(i)).map(|t| self.shared(t));
-            // Requests of one key share a thread; those without a key are spread.
-            let lane = (mix(keys.get(i).unwrap_or(self.row)) % self.lanes.len() as u64) as usize;
+            // Requests of one session, else of one key, share a thread; those without either are spread.
+            let lane = match lanes {
+                1 => 0,
+                _ => (mix(session.or_else(|| keys.get(i)).unwrap_or(self.row)) % lanes) as usize,
+            };
             self.lanes[lane].rows.push(Row { target, ..row });
             self.row += 1;
             if self.lanes[lane].rows.len() >= ROWS_PER_CHUNK {
@@ -220,7 +294,7 @@ impl Feeder {
     }
 
     fn shared(&mut self, target: &str) -> Arc<[u8]> {
-        let known = self.targets.get_or_insert_with(HashMap::new);
+        let known = &mut self.targets;
         if let Some(shared) = known.get(target) {
             return shared.clone();
         }
@@ -282,8 +356,34 @@ impl Feeder {
     }
 }
 
+/// The columns of inferences in one batch.
+struct Inferences<'a> {
+    prompt: crate::columns::Integers<'a>,
+    output: crate::columns::Integers<'a>,
+    prefixes: Option<crate::columns::Lists<'a>>,
+}
+
+impl<'a> Inferences<'a> {
+    fn of(batch: &'a RecordBatch) -> Result<Self, FeedError> {
+        Ok(Inferences {
+            prompt: integers("prompt_tokens", batch)?,
+            output: integers("output_tokens", batch)?,
+            prefixes: lists("prefix_hashes", batch)?,
+        })
+    }
+
+    fn at(&self, row: usize) -> Llm {
+        let tokens = |n: u64| n.min(MOST_TOKENS) as u32;
+        Llm {
+            prompt_tokens: tokens(self.prompt.or_zero(row)),
+            output_tokens: tokens(self.output.or_zero(row)),
+            prefix_hashes: self.prefixes.as_ref().map(|lists| lists.get(row)).unwrap_or_default(),
+        }
+    }
+}
+
 /// SplitMix64's finaliser: spreads keys over threads without regard to their structure.
-fn mix(value: u64) -> u64 {
+pub fn mix(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

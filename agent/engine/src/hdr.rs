@@ -66,10 +66,42 @@ fn hdr_mean(py: Python<'_>, hdr: PyBackedBytes) -> PyResult<f64> {
     Ok(histogram.mean())
 }
 
+/// The largest difference of two cumulative distributions (Kolmogorov, Smirnov), values below `floor` taken as one.
+fn ks(a: &Histogram<u64>, b: &Histogram<u64>, floor: u64) -> f64 {
+    let (n, m) = (a.len() as f64, b.len() as f64);
+    if n == 0.0 || m == 0.0 {
+        return 0.0;
+    }
+    let steps = |h: &Histogram<u64>| -> Vec<(u64, u64)> {
+        h.iter_recorded().map(|step| (step.value_iterated_to().max(floor), step.count_since_last_iteration())).collect()
+    };
+    let (a, b) = (steps(a), steps(b));
+    let (mut i, mut j, mut below_a, mut below_b, mut worst) = (0, 0, 0u64, 0u64, 0f64);
+    while i < a.len() || j < b.len() {
+        let value = a.get(i).map_or(u64::MAX, |s| s.0).min(b.get(j).map_or(u64::MAX, |s| s.0));
+        while a.get(i).is_some_and(|s| s.0 == value) {
+            below_a += a[i].1;
+            i += 1;
+        }
+        while b.get(j).is_some_and(|s| s.0 == value) {
+            below_b += b[j].1;
+            j += 1;
+        }
+        worst = worst.max((below_a as f64 / n - below_b as f64 / m).abs());
+    }
+    worst
+}
+
+#[pyfunction]
+fn hdr_ks(py: Python<'_>, a: PyBackedBytes, b: PyBackedBytes, floor: u64) -> PyResult<f64> {
+    py.allow_threads(|| Ok(ks(&decode(&a)?, &decode(&b)?, floor))).map_err(PyValueError::new_err::<String>)
+}
+
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(hdr_merge, m)?)?;
     m.add_function(wrap_pyfunction!(hdr_quantiles, m)?)?;
     m.add_function(wrap_pyfunction!(hdr_count, m)?)?;
     m.add_function(wrap_pyfunction!(hdr_counts_below, m)?)?;
-    m.add_function(wrap_pyfunction!(hdr_mean, m)?)
+    m.add_function(wrap_pyfunction!(hdr_mean, m)?)?;
+    m.add_function(wrap_pyfunction!(hdr_ks, m)?)
 }

@@ -4,22 +4,26 @@ use pyo3::prelude::*;
 mod clock;
 mod collector;
 mod columns;
-mod connection;
 pub mod driver;
 mod face;
-mod feed;
+pub mod feed;
 mod hdr;
+mod lane;
 mod natives;
 mod pacer;
 mod poll;
 mod report;
+mod routes;
 mod tally;
+mod users;
 mod walls;
+mod workers;
 
 #[pymodule]
 fn _engine(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
     hdr::register(m)?;
     face::register(m)?;
+    workers::register(m)?;
     natives::register(m)
 }

@@ -4,19 +4,20 @@
 //! that a sleeping core takes to wake (tens of microseconds); after that it sleeps in epoll until an answer, the next deadline
 //! less `spin_ns`, or the next tick. Knows neither Python nor protocols; all waiting is in `poll`.
 
-use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use crossbeam_channel::TryRecvError;
 
 use crate::clock;
-use crate::connection::{Connection, Request, Watch};
-use crate::driver::Encoder;
+use crate::driver::{Moved, Verb};
 use crate::feed::{Chunk, Feed};
+use crate::lane::{Lane, Orphan, Refusal, Request, Watch, Way};
 use crate::poll::{Poll, Ready};
+use crate::routes::{Cluster, Routes};
 use crate::tally::{Book, End, ErrorKind};
+use crate::users::{Think, Users};
 use crate::walls::{Gauges, Walls};
 
 const SECOND_NS: i64 = 1_000_000_000;
@@ -30,6 +31,10 @@ const SPIN_SHARED_NS: i64 = 250_000;
 /// Due requests that wait for a connection; a million is 16 s at 64 k/s. More than that end as unsent.
 const LONGEST_BACKLOG: usize = 1 << 20;
 const READ_BYTES: usize = 256 * 1024;
+/// Lanes that are being opened at the same time: a storm of connects would be a load of its own.
+const MOST_DIALING: usize = 64;
+/// A cluster that sends a request from one server to the next and back is not followed for ever.
+const MOST_SERVERS: usize = 1024;
 /// Rows that come this late from the feeder were the feeder's fault.
 const FEED_LATE_NS: i64 = 100_000;
 
@@ -50,8 +55,11 @@ pub struct Orders {
     pub late: Late,
     pub late_after_ns: i64,
     pub window: usize,
+    pub think: Think,
     pub pipeline: usize,
     pub spin_ns: i64,
+    pub cluster: Option<Cluster>,
+    pub log_requests: bool,
     /// False where a spinning thread would keep the only core from the one that has to answer.
     pub spin_for_answers: bool,
 }
@@ -68,17 +76,18 @@ pub struct Outcome {
 
 pub struct Pacer {
     orders: Orders,
-    encoder: Arc<dyn Encoder>,
-    connections: Vec<Connection>,
+    way: Arc<Way>,
+    lanes: Vec<Box<dyn Lane>>,
+    routes: Routes,
     poll: Poll,
     ready: Vec<Ready>,
     buffer: Vec<u8>,
-    turn: usize,
-    /// Connections with something to write.
+    /// Lanes with something to write, and whether a lane is among them.
     dirty: Vec<usize>,
-    backlog: VecDeque<Request>,
-    /// Requests whose connection has gone before they left; they go to the head of the backlog.
-    orphans: Vec<Request>,
+    queued: Vec<bool>,
+    /// Requests that their lane has given up.
+    orphans: Vec<Orphan>,
+    users: Users,
     chunk: Chunk,
     at: usize,
     feed: Option<Feed>,
@@ -87,23 +96,24 @@ pub struct Pacer {
     floor_ns: i64,
     began_ns: i64,
     t0_ns: i64,
-    ops: Vec<Arc<str>>,
+    verbs: Vec<Verb>,
     outcome: Outcome,
 }
 
 impl Pacer {
-    /// Opens nothing yet; fails only if the kernel gives no epoll.
-    pub fn new(orders: Orders, encoder: Arc<dyn Encoder>) -> std::io::Result<Self> {
-        let connect = |_| Connection::new(orders.address, &*encoder, orders.pipeline, orders.timeout_ns);
-        Ok(Pacer {
-            connections: (0..orders.connections).map(connect).collect(),
-            poll: Poll::new(orders.connections)?,
+    /// Opens nothing yet; fails only if the kernel gives no descriptors.
+    pub fn new(orders: Orders, way: Arc<Way>) -> std::io::Result<Self> {
+        let routes = Routes::new(orders.cluster.clone());
+        let mut pacer = Pacer {
+            lanes: Vec::new(),
+            poll: Poll::new(orders.connections * routes.groups())?,
+            routes,
             ready: Vec::with_capacity(orders.connections),
             buffer: vec![0; READ_BYTES],
-            turn: 0,
             dirty: Vec::with_capacity(orders.connections),
-            backlog: VecDeque::with_capacity(4096),
+            queued: Vec::new(),
             orphans: Vec::new(),
+            users: Users::new(orders.window as u64, orders.think),
             chunk: Chunk::default(),
             at: 0,
             feed: None,
@@ -111,26 +121,41 @@ impl Pacer {
             floor_ns: i64::MIN,
             began_ns: 0,
             t0_ns: 0,
-            ops: Vec::new(),
+            verbs: Vec::new(),
             outcome: Outcome::default(),
             orders,
-            encoder,
-        })
+            way,
+        };
+        for (group, address) in pacer.routes.addresses().into_iter().enumerate() {
+            pacer.open_group(group, address.unwrap_or(pacer.orders.address))?;
+        }
+        Ok(pacer)
     }
 
-    /// Connects all connections before the start; the errno of the first that cannot.
-    pub fn connect(&mut self, deadline_ns: i64, book: &mut Book) -> Result<(), i32> {
+    /// Makes the lanes to one server.
+    fn open_group(&mut self, group: usize, address: SocketAddr) -> std::io::Result<()> {
+        for _ in 0..self.orders.connections {
+            let Orders { pipeline, timeout_ns, .. } = self.orders;
+            self.lanes.push(self.way.lane(address, pipeline, timeout_ns, &mut self.outcome.notes)?);
+            self.queued.push(false);
+            self.routes.add_lane(group);
+        }
+        Ok(())
+    }
+
+    /// Opens all lanes before the start; why the first that cannot be could not.
+    pub fn connect(&mut self, deadline_ns: i64, book: &mut Book) -> Result<(), Refusal> {
         loop {
             let now = clock::now_ns();
             self.dial(now);
-            if self.connections.iter().all(Connection::is_up) {
+            if self.lanes.iter().all(|lane| lane.is_up()) {
                 return Ok(());
             }
-            if let Some(errno) = self.connections.iter().find_map(|c| c.refused_at_connect) {
-                return Err(errno);
+            if let Some(refusal) = self.lanes.iter().find_map(|lane| lane.refusal()) {
+                return Err(refusal);
             }
             if now >= deadline_ns {
-                return Err(libc::ETIMEDOUT);
+                return Err(Refusal { errno: libc::ETIMEDOUT, words: None });
             }
             self.take_events(TICK_NS, book);
         }
@@ -158,6 +183,12 @@ impl Pacer {
         };
         self.feed = Some(feed);
         self.t0_ns = t0_ns;
+        if self.orders.window == 0 {
+            book.record_gaps();
+        }
+        if self.orders.log_requests {
+            book.log_requests();
+        }
         let mut walls = Walls::new(t0_ns, pinned, &book);
         let mut last_tick = clock::now_ns();
         let mut last_life = last_tick;
@@ -174,7 +205,7 @@ impl Pacer {
             let awaited = self.awaited(&book);
             walls.saw(awaited);
             let next_due = self.next_due(now);
-            if next_due.is_none() && self.feed.is_none() && self.backlog.is_empty() && awaited == 0 {
+            if next_due.is_none() && self.feed.is_none() && self.routes.waiting() == 0 && awaited == 0 {
                 break;
             }
             let idle = book.open() == 0 && next_due.is_some();
@@ -182,16 +213,17 @@ impl Pacer {
             if now >= next_tick {
                 self.tick(now, &mut book);
                 if walls.turned(now) {
-                    walls.tell(now, self.gauges(&book), &book);
+                    walls.tell(now, self.gauges(&book), &mut book);
                 }
                 last_tick = now;
                 continue;
             }
             let until_due = next_due.map_or(i64::MAX, |due| due.saturating_sub(now).saturating_sub(self.orders.spin_ns));
             let spins = awaited > 0 && now - last_life < spin_for_answers_ns;
-            let may_send = !self.backlog.is_empty() && self.connections.iter().any(Connection::takes);
+            let waiting = self.routes.waiting() > 0;
+            let may_send = waiting && self.lanes.iter().any(|lane| lane.takes());
             let timeout = if spins || may_send { 0 } else { until_due.min(next_tick - now).max(0) };
-            if timeout > 0 || awaited > 0 || !self.backlog.is_empty() {
+            if timeout > 0 || awaited > 0 || waiting {
                 if self.take_events(timeout, &mut book) {
                     last_life = clock::now_ns();
                 }
@@ -199,7 +231,7 @@ impl Pacer {
                 std::hint::spin_loop();
             }
         }
-        walls.tell(clock::now_ns(), self.gauges(&book), &book);
+        walls.tell(clock::now_ns(), self.gauges(&book), &mut book);
         if self.outcome.stopped {
             self.abandon(&mut book);
         }
@@ -208,19 +240,19 @@ impl Pacer {
         self.outcome
     }
 
-    /// Requests that a connection has taken and that have no end yet.
+    /// Requests that a lane has taken and that have no end yet.
     fn awaited(&self, book: &Book) -> u64 {
-        book.open() - self.backlog.len() as u64
+        book.open() - self.routes.waiting() as u64
     }
 
     fn gauges(&self, book: &Book) -> Gauges {
-        let sum = |of: fn(&Connection) -> u64| self.connections.iter().map(of).sum::<u64>();
-        Gauges {
-            open: book.open(),
-            backlog: self.backlog.len() as u64 + sum(Connection::unwritten),
-            partial_writes: sum(|c| c.partial_writes),
-            reconnects: sum(|c| c.reconnects),
+        let mut gauges = Gauges { open: book.open(), backlog: self.routes.waiting() as u64, ..Gauges::default() };
+        for lane in self.lanes.iter().map(|lane| lane.gauges()) {
+            gauges.backlog += lane.unwritten;
+            gauges.partial_writes += lane.partial_writes;
+            gauges.reconnects += lane.reconnects;
         }
+        gauges
     }
 
     fn second_of(&self, time_ns: i64) -> i64 {
@@ -228,12 +260,17 @@ impl Pacer {
     }
 
     fn dial(&mut self, now: i64) {
-        for (token, connection) in self.connections.iter_mut().enumerate() {
-            if connection.dial_if_due(now) {
-                let watched = connection.fd().map_or(Ok(()), |fd| self.poll.add(fd, token, true));
+        let mut dialing = self.lanes.iter().filter(|lane| lane.is_dialing()).count();
+        for (token, lane) in self.lanes.iter_mut().enumerate() {
+            if dialing >= MOST_DIALING {
+                return;
+            }
+            if lane.dial_if_due(now) {
+                let watched = lane.fd().map_or(Ok(()), |fd| self.poll.add(fd, token, true));
                 if let Err(e) = watched {
-                    connection.refused(e.raw_os_error(), now);
+                    lane.refused(e.raw_os_error(), now);
                 }
+                dialing += usize::from(lane.is_dialing());
             }
         }
     }
@@ -248,7 +285,7 @@ impl Pacer {
         let next = if wait { feed.chunks.recv().map_err(|_| TryRecvError::Disconnected) } else { feed.chunks.try_recv() };
         match next {
             Ok(chunk) => {
-                self.ops.extend(chunk.new_ops.iter().cloned());
+                self.verbs.extend(chunk.new_ops.iter().map(|op| self.way.verb(op)));
                 let used = std::mem::replace(&mut self.chunk, chunk).rows;
                 // With enough memory there already this is freed.
                 drop(feed.used.try_send(used));
@@ -269,34 +306,43 @@ impl Pacer {
         }
     }
 
-    /// When the next row is due; None: unknown, or not a matter of time. A closed window opens at T0.
+    /// When the next row is due; None: unknown, or not a matter of time. A closed loop opens at T0.
     fn next_due(&self, now: i64) -> Option<i64> {
         let row = self.chunk.rows.get(self.at)?;
         match self.orders.window {
             0 => Some(self.t0_ns.saturating_add(row.due_ns)),
-            _ => Some(self.t0_ns).filter(|t0| *t0 > now),
+            _ if self.t0_ns > now => Some(self.t0_ns),
+            _ => self.users.next_ready_ns(),
         }
+    }
+
+    /// When the row at hand is due, if that is now.
+    fn due(&mut self, now: i64, book: &Book) -> Option<i64> {
+        let row = self.chunk.rows.get(self.at)?;
+        if self.orders.window == 0 {
+            return Some(self.t0_ns.saturating_add(row.due_ns)).filter(|due| *due <= now);
+        }
+        if now < self.t0_ns {
+            return None;
+        }
+        self.users.ready(now, self.t0_ns, book.open())
     }
 
     /// Takes up every row that is due. True: the late policy ends the run.
     fn admit(&mut self, now: i64, book: &mut Book) -> bool {
-        let closed_window = self.orders.window > 0;
         loop {
             self.next_chunk(false);
-            let Some(row) = self.chunk.rows.get_mut(self.at) else {
+            let Some(due_ns) = self.due(now, book) else {
                 return false;
             };
-            let due_ns = if closed_window { now.max(self.t0_ns) } else { self.t0_ns.saturating_add(row.due_ns) };
-            if due_ns > now || closed_window && book.open() >= self.orders.window as u64 {
-                return false;
-            }
-            let row = std::mem::take(row);
+            let row = std::mem::take(&mut self.chunk.rows[self.at]);
             self.at += 1;
             let second = self.second_of(due_ns);
             self.outcome.last_due_ns = due_ns;
-            book.scheduled(second, row.slot);
+            book.scheduled(second, row.slot, due_ns);
+            let request = Request { row, due_ns, second, resent: false };
             if self.orders.late != Late::Send && now.saturating_sub(due_ns) > self.orders.late_after_ns {
-                book.ended(second, row.slot, End::Dropped);
+                request.end(0, 0, End::Dropped, book);
                 if self.orders.late == Late::Abort {
                     let late_us = now.saturating_sub(due_ns) / 1000;
                     self.outcome.notes.push(format!("aborted: a request was {late_us} us late"));
@@ -304,64 +350,108 @@ impl Pacer {
                 }
                 continue;
             }
-            let slot = row.slot;
-            let request = Request { row, due_ns, second, resent: false };
-            let free = if self.backlog.is_empty() { self.choose() } else { None };
-            match free {
+            let group = self.routes.group_of(&request.row);
+            let lanes = &self.lanes;
+            match self.routes.choose(group, request.row.session, |lane| lanes[lane].takes()) {
                 Some(token) => self.give(token, request, due_ns),
-                None if self.backlog.len() < LONGEST_BACKLOG => self.backlog.push_back(request),
-                None => book.ended(second, slot, End::Unsent),
+                None if self.routes.waiting() < LONGEST_BACKLOG => self.routes.wait(group, request),
+                None => request.end(0, 0, End::Unsent, book),
             }
         }
     }
 
-    /// The next connection in turn that takes a request.
-    fn choose(&mut self) -> Option<usize> {
-        let n = self.connections.len();
-        let token = (0..n).map(|step| (self.turn + step) % n).find(|&token| self.connections[token].takes())?;
-        self.turn = (token + 1) % n;
-        Some(token)
-    }
-
     fn give(&mut self, token: usize, request: Request, ready_ns: i64) {
-        let op = &self.ops[usize::from(request.row.op)];
-        let connection = &mut self.connections[token];
-        connection.take(request, ready_ns, op, &*self.encoder);
-        if !connection.queued {
-            connection.queued = true;
+        let verb = self.verbs[usize::from(request.row.op)];
+        self.lanes[token].take(request, ready_ns, verb);
+        if !std::mem::replace(&mut self.queued[token], true) {
             self.dirty.push(token);
         }
     }
 
-    /// Hands waiting requests to connections and writes. True if anything was written.
+    /// Hands waiting requests to lanes and writes. True if anything was written.
     fn dispatch(&mut self, book: &mut Book) -> bool {
-        while !self.backlog.is_empty() {
-            let Some(token) = self.choose() else {
-                break;
-            };
-            if let Some(request) = self.backlog.pop_front() {
-                let ready = self.connections[token].freed_ns().max(request.due_ns);
-                self.give(token, request, ready);
-            }
+        while let Some((token, request)) = {
+            let lanes = &self.lanes;
+            self.routes.next(|lane| lanes[lane].takes())
+        } {
+            let ready = self.lanes[token].freed_ns().max(request.due_ns);
+            self.give(token, request, ready);
         }
         let wrote = !self.dirty.is_empty();
         while let Some(token) = self.dirty.pop() {
-            self.connections[token].queued = false;
-            let watch = self.connections[token].flush(book, &mut self.orphans);
+            self.queued[token] = false;
+            let watch = self.lanes[token].flush(book, &mut self.orphans);
             self.rewatch(token, watch, book);
         }
-        self.adopt();
+        self.adopt(book);
         wrote
     }
 
-    /// Puts requests that lost their connection at the head of the backlog, oldest first.
-    fn adopt(&mut self) {
-        if !self.orphans.is_empty() {
-            self.orphans.sort_by_key(|request| request.due_ns);
-            while let Some(request) = self.orphans.pop() {
-                self.backlog.push_front(request);
+    /// Puts requests that lost their lane before all that wait, oldest first; those that belong elsewhere go there.
+    fn adopt(&mut self, book: &mut Book) {
+        if self.orphans.is_empty() {
+            return;
+        }
+        let mut orphans = std::mem::take(&mut self.orphans);
+        orphans.sort_by_key(|orphan| orphan.request.due_ns);
+        while let Some(Orphan { request, moved }) = orphans.pop() {
+            match moved {
+                None => {
+                    let group = self.routes.group_of(&request.row);
+                    self.routes.wait_first(group, request);
+                }
+                Some(moved) => self.follow(request, &moved, book),
             }
         }
+        self.orphans = orphans;
+    }
+
+    /// A server has said that a request belongs to another one.
+    fn follow(&mut self, request: Request, moved: &Moved, book: &mut Book) {
+        let found = match self.server(&moved.address) {
+            Some((group, false)) => Some(group),
+            Some((group, true)) => {
+                self.open_group(group, self.routes.addresses()[group].unwrap_or(self.orders.address)).ok().map(|()| group)
+            }
+            None => None,
+        };
+        let Some(group) = found else {
+            // No cluster, or a server that cannot be named: its word is the answer.
+            return request.end(0, clock::now_ns(), End::Error(ErrorKind::Server), book);
+        };
+        if !moved.ask {
+            self.routes.slot_moves(moved.slot, group);
+            return self.routes.wait_first(group, request);
+        }
+        let lanes = &self.lanes;
+        match self.routes.choose(group, request.row.session, |lane| lanes[lane].takes()) {
+            Some(token) => {
+                self.lanes[token].asking();
+                let due_ns = request.due_ns;
+                self.give(token, request, due_ns);
+            }
+            // Later it will be sent here once more, and then there may be room.
+            None => {
+                let home = self.routes.group_of(&request.row);
+                self.routes.wait(home, request);
+            }
+        }
+    }
+
+    /// The group of a server that a cluster has named; true: new.
+    fn server(&mut self, address: &str) -> Option<(usize, bool)> {
+        let (host, port) = address.rsplit_once(':')?;
+        let port: u16 = port.parse().ok()?;
+        let found = match host {
+            // A server that does not know its own address means the one that it was asked at.
+            "" => Some(SocketAddr::new(self.orders.address.ip(), port)),
+            // A numeric address is not looked up; a name is, which takes time once for each server.
+            host => (host.trim_matches(['[', ']']), port).to_socket_addrs().ok()?.next(),
+        }?;
+        if self.routes.groups() >= MOST_SERVERS {
+            return None;
+        }
+        self.routes.group_at(found)
     }
 
     fn rewatch(&mut self, token: usize, watch: Watch, book: &mut Book) {
@@ -370,10 +460,10 @@ impl Pacer {
             Watch::ReadOnly => false,
             Watch::ReadWrite => true,
         };
-        let connection = &mut self.connections[token];
-        if connection.fd().is_some_and(|fd| self.poll.modify(fd, token, write).is_err()) {
+        let lane = &mut self.lanes[token];
+        if lane.fd().is_some_and(|fd| self.poll.modify(fd, token, write).is_err()) {
             // A descriptor that cannot be watched would never be heard of again.
-            connection.fail(ErrorKind::Closed, clock::now_ns(), book, &mut self.orphans);
+            lane.fail(clock::now_ns(), book, &mut self.orphans);
         }
     }
 
@@ -385,17 +475,17 @@ impl Pacer {
         for i in 0..self.ready.len() {
             let Ready { token, readable, writable } = self.ready[i];
             if writable {
-                let watch = self.connections[token].writable(clock::now_ns(), book, &mut self.orphans);
+                let watch = self.lanes[token].writable(clock::now_ns(), book, &mut self.orphans);
                 self.rewatch(token, watch, book);
             }
             if readable {
-                let watch = self.connections[token].readable(&mut self.buffer, book, &mut self.orphans);
+                let watch = self.lanes[token].readable(&mut self.buffer, book, &mut self.orphans);
                 parted |= watch == Watch::Gone;
                 self.rewatch(token, watch, book);
             }
         }
-        if parted {
-            self.adopt();
+        if parted || !self.orphans.is_empty() {
+            self.adopt(book);
             self.dial(clock::now_ns());
         }
         !self.ready.is_empty()
@@ -404,24 +494,21 @@ impl Pacer {
     /// Timeouts, reconnects, finished seconds.
     fn tick(&mut self, now: i64, book: &mut Book) {
         self.take_events(0, book);
-        for connection in &mut self.connections {
-            connection.expire(now, book, &mut self.orphans);
-            connection.give_up_dialing(now);
+        for token in 0..self.lanes.len() {
+            let watch = self.lanes[token].expire(now, book, &mut self.orphans);
+            self.lanes[token].give_up_dialing(now);
+            self.rewatch(token, watch, book);
         }
-        self.adopt();
-        let overdue = |request: &Request| now.saturating_sub(request.due_ns) > self.orders.timeout_ns;
-        while let Some(request) = self.backlog.pop_front() {
-            if !overdue(&request) {
-                self.backlog.push_front(request);
-                break;
-            }
-            book.ended(request.second, request.row.slot, End::TimedOut);
-        }
-        let refused = |c: &Connection| c.refused_at_connect.is_some();
-        if !self.connections.iter().any(Connection::is_up) && self.connections.iter().any(refused) {
-            // Nobody answers at that address now: what is due has its answer, and need not wait for a timeout.
-            for request in self.backlog.drain(..) {
-                book.ended(request.second, request.row.slot, End::Error(ErrorKind::Connect));
+        self.adopt(book);
+        let timeout_ns = self.orders.timeout_ns;
+        let overdue = |request: &Request| now.saturating_sub(request.due_ns) > timeout_ns;
+        self.routes.drop_while(overdue, |request| request.end(0, now, End::TimedOut, book));
+        for group in 0..self.routes.groups() {
+            let lanes = self.routes.lanes_of(group);
+            let up = lanes.iter().any(|lane| self.lanes[*lane].is_up());
+            if !up && lanes.iter().any(|lane| self.lanes[*lane].refusal().is_some()) {
+                // Nobody answers at that address now: what is due has its answer, and need not wait for a timeout.
+                self.routes.drain_group(group, |request| request.end(0, now, End::Error(ErrorKind::Connect), book));
             }
         }
         self.dial(now);
@@ -439,12 +526,14 @@ impl Pacer {
     /// After a stop: what has left ends as stopped, what has not and the rest of the schedule as unsent.
     fn abandon(&mut self, book: &mut Book) {
         let now = clock::now_ns();
-        for connection in &mut self.connections {
-            connection.abandon(now, book);
+        for lane in &mut self.lanes {
+            lane.abandon(now, book);
         }
-        for request in self.backlog.drain(..) {
-            let end = if request.resent { End::Error(ErrorKind::Stopped) } else { End::Unsent };
-            book.ended(request.second, request.row.slot, end);
+        for group in 0..self.routes.groups() {
+            self.routes.drain_group(group, |request| {
+                let end = if request.resent { End::Error(ErrorKind::Stopped) } else { End::Unsent };
+                request.end(0, now, end, book);
+            });
         }
         loop {
             while let Some(row) = self.chunk.rows.get(self.at) {
@@ -453,7 +542,7 @@ impl Pacer {
                 let due_ns = if self.orders.window > 0 { now } else { self.t0_ns.saturating_add(row.due_ns) };
                 let second = self.second_of(due_ns);
                 self.outcome.last_due_ns = due_ns;
-                book.scheduled(second, row.slot);
+                book.scheduled(second, row.slot, due_ns);
                 book.ended(second, row.slot, End::Unsent);
                 book.close_before(second);
             }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use crate::collector::{IntervalReport, Listener, WallReport};
+use crate::collector::{encode, IntervalReport, Listener, WallReport};
 use crate::feed::SlotNames;
 use crate::pacer::Outcome;
-use crate::tally::{Counts, ERROR_KINDS};
+use crate::tally::{Counts, End, LogRow, ERROR_KINDS};
 
 #[pyclass(frozen, get_all, module = "agent._engine")]
 pub struct Interval {
@@ -26,9 +26,12 @@ pub struct Interval {
     errors: BTreeMap<String, u64>,
     bytes_sent: u64,
     bytes_received: u64,
+    output_tokens: u64,
     slip: Py<PyBytes>,
     service: Py<PyBytes>,
     response: Py<PyBytes>,
+    ttft: Py<PyBytes>,
+    tpot: Py<PyBytes>,
 }
 
 impl Interval {
@@ -48,9 +51,12 @@ impl Interval {
             errors: errors(counts),
             bytes_sent: counts.bytes_sent,
             bytes_received: counts.bytes_received,
+            output_tokens: counts.output_tokens,
             slip: bytes(&report.slip),
             service: bytes(&report.service),
             response: bytes(&report.response),
+            ttft: bytes(&report.ttft),
+            tpot: bytes(&report.tpot),
         }
     }
 }
@@ -68,6 +74,56 @@ pub struct EngineSecond {
     backlog: u64,
     send_buffer_full: u64,
     reconnects: u64,
+    gap_due: Py<PyBytes>,
+    gap_sent: Py<PyBytes>,
+}
+
+/// Requests that have ended, by column; each column is a buffer of native numbers.
+#[pyclass(frozen, get_all, module = "agent._engine")]
+pub struct RequestLog {
+    rows: usize,
+    row: Py<PyBytes>,
+    due_ns: Py<PyBytes>,
+    sent_ns: Py<PyBytes>,
+    done_ns: Py<PyBytes>,
+    op: Py<PyBytes>,
+    end: Py<PyBytes>,
+    ops: Vec<String>,
+}
+
+/// How the log writes an end: places in ENDS.
+fn end_code(end: End) -> u8 {
+    match end {
+        End::Completed { miss: false } => 0,
+        End::Completed { miss: true } => 1,
+        End::TimedOut => 2,
+        End::Dropped => 3,
+        End::Unsent => 4,
+        End::Error(kind) => 5 + kind as u8,
+    }
+}
+
+fn ends() -> Vec<String> {
+    let plain = ["completed", "miss", "timed_out", "dropped", "unsent"];
+    plain.iter().chain(&ERROR_KINDS).map(|name| (*name).to_string()).collect()
+}
+
+impl RequestLog {
+    fn new(py: Python<'_>, rows: &[LogRow], names: &[Arc<str>], t0_ns: i64) -> Self {
+        let column = |of: &dyn Fn(&LogRow) -> [u8; 8]| PyBytes::new(py, &rows.iter().flat_map(of).collect::<Vec<u8>>()).unbind();
+        // 0 is before any start: it stands for never.
+        let after_t0 = |ns: i64| if ns == 0 { i64::MIN } else { ns - t0_ns };
+        RequestLog {
+            rows: rows.len(),
+            row: column(&|r| r.row.to_ne_bytes()),
+            due_ns: column(&|r| (r.due_ns - t0_ns).to_ne_bytes()),
+            sent_ns: column(&|r| after_t0(r.stamps.sent_ns).to_ne_bytes()),
+            done_ns: column(&|r| after_t0(r.stamps.done_ns).to_ne_bytes()),
+            op: PyBytes::new(py, &rows.iter().map(|r| r.slot as u8).collect::<Vec<u8>>()).unbind(),
+            end: PyBytes::new(py, &rows.iter().map(|r| end_code(r.end)).collect::<Vec<u8>>()).unbind(),
+            ops: names.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
 #[pyclass(frozen, get_all, module = "agent._engine")]
@@ -117,14 +173,21 @@ pub struct Callbacks {
     names: SlotNames,
     on_interval: Option<PyObject>,
     on_second: Option<PyObject>,
+    on_requests: Option<PyObject>,
+    t0_ns: i64,
     stop: Arc<AtomicBool>,
     counts: Counts,
     failed: Option<PyErr>,
 }
 
 impl Callbacks {
-    pub fn new(names: SlotNames, on_interval: Option<PyObject>, on_second: Option<PyObject>, stop: Arc<AtomicBool>) -> Self {
-        Callbacks { names, on_interval, on_second, stop, counts: Counts::default(), failed: None }
+    pub fn new(
+        names: SlotNames,
+        [on_interval, on_second, on_requests]: [Option<PyObject>; 3],
+        t0_ns: i64,
+        stop: Arc<AtomicBool>,
+    ) -> Self {
+        Callbacks { names, on_interval, on_second, on_requests, t0_ns, stop, counts: Counts::default(), failed: None }
     }
 
     /// The end of the run; the error of a callback, if one has failed.
@@ -165,20 +228,37 @@ impl Listener for Callbacks {
             return;
         };
         let wall = &report.wall;
-        let second = EngineSecond {
-            second: wall.second,
-            core: wall.core.map_or(-1, |core| core as i64),
-            pinned: wall.core.is_some(),
-            cpu_ns: wall.cpu_ns,
-            run_delay_ns: report.run_delay_ns,
-            steal_ns: report.steal_ns,
-            inflight: wall.inflight,
-            inflight_max: wall.inflight_max,
-            backlog: wall.backlog,
-            send_buffer_full: wall.send_buffer_full,
-            reconnects: wall.reconnects,
+        let gaps = wall.gaps.as_ref().map(|gaps| (encode(&gaps.due), encode(&gaps.sent))).unwrap_or_default();
+        let result = Python::with_gil(|py| {
+            let second = EngineSecond {
+                second: wall.second,
+                core: wall.core.map_or(-1, |core| core as i64),
+                pinned: wall.core.is_some(),
+                cpu_ns: wall.cpu_ns,
+                run_delay_ns: report.run_delay_ns,
+                steal_ns: report.steal_ns,
+                inflight: wall.inflight,
+                inflight_max: wall.inflight_max,
+                backlog: wall.backlog,
+                send_buffer_full: wall.send_buffer_full,
+                reconnects: wall.reconnects,
+                gap_due: PyBytes::new(py, &gaps.0).unbind(),
+                gap_sent: PyBytes::new(py, &gaps.1).unbind(),
+            };
+            callback.call1(py, (Py::new(py, second)?,))
+        });
+        self.keep(result);
+    }
+
+    fn requests(&mut self, rows: Vec<LogRow>) {
+        let Some(callback) = self.on_requests.as_ref().filter(|_| self.failed.is_none()) else {
+            return;
         };
-        let result = Python::with_gil(|py| callback.call1(py, (Py::new(py, second)?,)));
+        let names = self.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let result = Python::with_gil(|py| {
+            let log = RequestLog::new(py, &rows, &names, self.t0_ns);
+            callback.call1(py, (Py::new(py, log)?,))
+        });
         self.keep(result);
     }
 
@@ -193,5 +273,7 @@ impl Listener for Callbacks {
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Interval>()?;
     m.add_class::<EngineSecond>()?;
+    m.add_class::<RequestLog>()?;
+    m.add("ENDS", ends())?;
     m.add_class::<Totals>()
 }

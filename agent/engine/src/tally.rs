@@ -46,6 +46,8 @@ pub struct Counts {
     pub errors: [u64; ERROR_KINDS.len()],
     pub bytes_sent: u64,
     pub bytes_received: u64,
+    /// Tokens of streamed answers.
+    pub output_tokens: u64,
 }
 
 impl Counts {
@@ -62,6 +64,7 @@ impl Counts {
         }
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
+        self.output_tokens += other.output_tokens;
     }
 }
 
@@ -75,9 +78,51 @@ pub struct Times {
     pub response: Histogram<u32>,
 }
 
+/// An empty histogram of times.
+pub fn empty() -> Histogram<u32> {
+    Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("constant bounds are valid")
+}
+
+/// Times of streamed answers: from due to the first token, and per token after it.
+pub struct TokenTimes {
+    pub ttft: Histogram<u32>,
+    pub tpot: Histogram<u32>,
+}
+
+/// Gaps between arrivals as one thread's schedule has them, and as they left; two digits, so that they are small enough to be made
+/// every second.
+pub struct Gaps {
+    pub due: Histogram<u32>,
+    pub sent: Histogram<u32>,
+}
+
+impl Gaps {
+    fn new() -> Box<Self> {
+        let empty = || Histogram::new_with_bounds(1, LONGEST_NS, 2).expect("constant bounds are valid");
+        Box::new(Gaps { due: empty(), sent: empty() })
+    }
+}
+
+/// When a request left and was answered; 0: it was not.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stamps {
+    pub sent_ns: i64,
+    pub done_ns: i64,
+}
+
+/// One request in the log.
+#[derive(Clone, Copy, Debug)]
+pub struct LogRow {
+    /// Place in the stream that was replayed.
+    pub row: u64,
+    pub due_ns: i64,
+    pub stamps: Stamps,
+    pub slot: u16,
+    pub end: End,
+}
+
 impl Times {
     pub fn new() -> Box<Self> {
-        let empty = || Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("constant bounds are valid");
         Box::new(Times { slip: empty(), service: empty(), response: empty() })
     }
 
@@ -101,12 +146,20 @@ impl Times {
 pub struct OpTally {
     pub counts: Counts,
     pub times: Option<Box<Times>>,
+    pub tokens: Option<Box<TokenTimes>>,
 }
 
 impl OpTally {
     /// Adds another thread's figures of the same second and op; gives back the memory that is now free.
     pub fn absorb(&mut self, other: OpTally) -> Option<Box<Times>> {
         self.counts.add(&other.counts);
+        match (&mut self.tokens, other.tokens) {
+            (Some(mine), Some(theirs)) => {
+                mine.ttft.add(&theirs.ttft).expect("equal bounds");
+                mine.tpot.add(&theirs.tpot).expect("equal bounds");
+            }
+            (mine, theirs) => *mine = mine.take().or(theirs),
+        }
         match (&mut self.times, other.times) {
             (Some(mine), Some(theirs)) => {
                 mine.absorb(&theirs);
@@ -146,6 +199,8 @@ pub enum News {
         wall: Wall,
         passed: i64,
     },
+    /// Requests that have ended, for whoever wants each of them.
+    Log(Vec<LogRow>),
     Ended {
         thread: usize,
     },
@@ -165,7 +220,15 @@ pub struct Book {
     returned: Receiver<Box<Times>>,
     news: Sender<News>,
     thread: usize,
+    gaps: Option<Box<Gaps>>,
+    last_due_ns: i64,
+    last_sent_ns: i64,
+    /// None: nobody wants each request.
+    log: Option<Vec<LogRow>>,
 }
+
+/// Requests logged together.
+const LOG_ROWS: usize = 8192;
 
 /// Histograms made before the run, for the ops and seconds that are usually open together.
 const SPARE_AT_START: usize = 8;
@@ -181,7 +244,27 @@ impl Book {
             returned,
             news,
             thread,
+            gaps: None,
+            last_due_ns: i64::MIN,
+            last_sent_ns: i64::MIN,
+            log: None,
         }
+    }
+
+    /// From now on each request is told, not only counted.
+    pub fn log_requests(&mut self) {
+        self.log = Some(Vec::with_capacity(LOG_ROWS));
+    }
+
+    /// From now on gaps are recorded, which only a schedule has.
+    pub fn record_gaps(&mut self) {
+        self.gaps = Some(Gaps::new());
+    }
+
+    /// The gaps since the last call.
+    pub fn take_gaps(&mut self) -> Option<Box<Gaps>> {
+        let fresh = self.gaps.as_ref().map(|_| Gaps::new());
+        std::mem::replace(&mut self.gaps, fresh)
     }
 
     /// Requests that have been scheduled and have no end yet.
@@ -232,8 +315,14 @@ impl Book {
         self.tally(second, op)
     }
 
-    pub fn scheduled(&mut self, second: i64, op: u16) {
+    pub fn scheduled(&mut self, second: i64, op: u16, due_ns: i64) {
         self.open += 1;
+        if let Some(gaps) = &mut self.gaps {
+            if self.last_due_ns != i64::MIN {
+                gaps.due.saturating_record((due_ns - self.last_due_ns).max(1) as u64);
+            }
+            self.last_due_ns = due_ns;
+        }
         self.tally(second, op).counts.scheduled += 1;
         self.second(second).open += 1;
     }
@@ -241,6 +330,12 @@ impl Book {
     pub fn sent(&mut self, second: i64, op: u16, stamp_ns: i64, slip_ns: i64, bytes: u64) {
         if self.first_send_ns == 0 {
             self.first_send_ns = stamp_ns;
+        }
+        if let Some(gaps) = &mut self.gaps {
+            if self.last_sent_ns != i64::MIN {
+                gaps.sent.saturating_record((stamp_ns - self.last_sent_ns).max(1) as u64);
+            }
+            self.last_sent_ns = stamp_ns;
         }
         let tally = self.times(second, op);
         tally.counts.sent += 1;
@@ -258,6 +353,31 @@ impl Book {
         if let Some(times) = &mut self.times(second, op).times {
             times.service.saturating_record(service_ns.max(1) as u64);
             times.response.saturating_record(response_ns.max(1) as u64);
+        }
+    }
+
+    /// A streamed answer: time to its first token, time per token after it, tokens in all.
+    pub fn tokens(&mut self, second: i64, op: u16, ttft_ns: i64, tpot_ns: i64, tokens: u32) {
+        let tally = self.tally(second, op);
+        tally.counts.output_tokens += u64::from(tokens);
+        let times = tally.tokens.get_or_insert_with(|| Box::new(TokenTimes { ttft: empty(), tpot: empty() }));
+        times.ttft.saturating_record(ttft_ns.max(1) as u64);
+        if tokens > 1 {
+            times.tpot.saturating_record(tpot_ns.max(1) as u64);
+        }
+    }
+
+    pub fn logs(&self) -> bool {
+        self.log.is_some()
+    }
+
+    pub fn log(&mut self, row: LogRow) {
+        if let Some(log) = &mut self.log {
+            log.push(row);
+            if log.len() >= LOG_ROWS {
+                let full = std::mem::replace(log, Vec::with_capacity(LOG_ROWS));
+                self.tell(News::Log(full));
+            }
         }
     }
 
@@ -304,6 +424,9 @@ impl Book {
 
     pub fn finish(mut self) {
         self.close_before(i64::MAX);
+        if let Some(rest) = self.log.take().filter(|rest| !rest.is_empty()) {
+            self.tell(News::Log(rest));
+        }
         debug_assert!(self.seconds.is_empty() && self.open == 0, "a request has no end");
         self.tell(News::Ended { thread: self.thread });
     }
@@ -319,7 +442,7 @@ mod tests {
         let (news, told) = unbounded();
         let mut book = Book::new(0, news, unbounded().1);
         for second in [0, 5, i64::MAX / 2] {
-            book.scheduled(second, 3);
+            book.scheduled(second, 3, second);
         }
         assert_eq!(book.seconds.len(), 3);
         book.ended(5, 3, End::Unsent);
@@ -335,10 +458,10 @@ mod tests {
 
     #[test]
     fn absorbing_keeps_every_count() {
-        let mut one = OpTally { counts: Counts { completed: 2, ..Counts::default() }, times: None };
+        let mut one = OpTally { counts: Counts { completed: 2, ..Counts::default() }, times: None, tokens: None };
         let mut times = Times::new();
         times.response.saturating_record(1000);
-        let other = OpTally { counts: Counts { completed: 3, ..Counts::default() }, times: Some(times) };
+        let other = OpTally { counts: Counts { completed: 3, ..Counts::default() }, times: Some(times), tokens: None };
         assert!(one.absorb(other).is_none());
         assert_eq!(one.counts.completed, 5);
         assert_eq!(one.times.map(|t| t.response.len()), Some(1));

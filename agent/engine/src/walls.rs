@@ -1,10 +1,9 @@
 //! The engine's figures of itself, once per wall second: what its verdict on the measurement is judged on.
 
 use crate::clock;
-use crate::tally::Book;
+use crate::tally::{Book, Gaps};
 
 /// Figures of one wall second of one engine thread, as it knows them itself.
-#[derive(Clone, Debug)]
 pub struct Wall {
     pub second: i64,
     pub core: Option<usize>,
@@ -15,6 +14,7 @@ pub struct Wall {
     pub backlog: u64,
     pub send_buffer_full: u64,
     pub reconnects: u64,
+    pub gaps: Option<Box<Gaps>>,
 }
 
 /// What the loop hands over at the end of a second; the last two count from the start of the run.
@@ -58,9 +58,10 @@ impl Walls {
     }
 
     /// Ends the current second. Seconds before T0 are not told.
-    pub fn tell(&mut self, now: i64, gauges: Gauges, book: &Book) {
+    pub fn tell(&mut self, now: i64, gauges: Gauges, book: &mut Book) {
         let cpu = clock::thread_cpu_ns();
         let inflight = gauges.open.saturating_sub(gauges.backlog);
+        let gaps = book.take_gaps();
         if self.second >= 0 {
             book.wall(Wall {
                 second: self.second,
@@ -72,6 +73,7 @@ impl Walls {
                 backlog: gauges.backlog,
                 send_buffer_full: gauges.partial_writes - self.before.partial_writes,
                 reconnects: gauges.reconnects - self.before.reconnects,
+                gaps,
             });
         }
         self.cpu_ns = cpu;

@@ -1,34 +1,82 @@
 //! HTTP/1.1 with keep-alive, pipelining of what is due, Content-Length and chunked bodies (RFC 9112). Heads by `httparse`.
 
-use super::{append_decimal, append_key, Answer, Encoder, Expect, Inbox, Parsed, Parser, Wire};
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+
+use super::sse::Scanner;
+use super::{append_decimal, append_key, Answer, Expect, Inbox, Of, Options, Parsed, Protocol, Reads, Session, Verb, Wire};
 use crate::feed::Row;
 
 pub struct Http {
-    wire: Wire,
+    wire: Arc<Wire>,
+    path: Arc<str>,
+    /// Lines of the head after the request line, each with its end.
+    headers: Arc<[u8]>,
+}
+
+/// The caller's own headers: `Name: value`, one a line.
+pub(super) fn extra_headers(options: &mut Options) -> Result<Vec<(String, String)>, String> {
+    let given = options.take("headers").unwrap_or_default();
+    let lines = given.lines().filter(|line| !line.is_empty());
+    let split = |line: &str| {
+        let parts = line.split_once(':').map(|(name, value)| (name.trim().to_string(), value.trim().to_string()));
+        let token =
+            |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+        let fits = |value: &str| value.bytes().all(|b| b == b'\t' || (b >= b' ' && b != 127));
+        let whole = parts.filter(|(name, value)| token(name) && fits(value));
+        whole.ok_or_else(|| format!("option headers: {line:?} is not `Name: value`"))
+    };
+    lines.map(split).collect()
+}
+
+/// Lines of a request's head that are the same for all requests.
+pub(super) fn constant_headers(host: &str, extra: &[(String, String)]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for (name, value) in [("Host", host), ("User-Agent", "offspec")] {
+        if !extra.iter().any(|(own, _)| own.eq_ignore_ascii_case(name)) {
+            lines.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        }
+    }
+    extra.iter().for_each(|(name, value)| lines.extend_from_slice(format!("{name}: {value}\r\n").as_bytes()));
+    lines
 }
 
 impl Http {
-    pub fn new(wire: Wire) -> Self {
-        Http { wire }
+    pub fn new(wire: Arc<Wire>, options: &mut Options) -> Result<Self, String> {
+        let extra = extra_headers(options)?;
+        let headers = constant_headers(&wire.host, &extra).into();
+        Ok(Http { headers, path: options.path("/")?.into(), wire })
     }
 }
 
-fn method(op: &str, has_body: bool) -> &'static str {
-    match op {
-        "GET" | "get" | "read" => "GET",
-        "HEAD" | "head" => "HEAD",
-        "PUT" | "put" | "set" | "write" => "PUT",
-        "DELETE" | "delete" => "DELETE",
-        "OPTIONS" | "options" => "OPTIONS",
-        "PATCH" | "patch" => "PATCH",
-        "POST" | "post" => "POST",
-        _ if has_body => "POST",
-        _ => "GET",
-    }
+/// Verbs are places in this list; the last three have no body.
+const METHODS: [&str; 8] = ["POST", "PUT", "PATCH", "", "GET", "HEAD", "DELETE", "OPTIONS"];
+/// A POST if there is a body, else a GET.
+const BY_BODY: Verb = 3;
+const GET: Verb = 4;
+const HEAD: Verb = 5;
+
+pub(super) fn verb(op: &str) -> Verb {
+    let method = match op {
+        "read" => "GET",
+        "set" | "write" => "PUT",
+        other => &other.to_ascii_uppercase(),
+    };
+    METHODS.iter().position(|m| *m == method).map_or(BY_BODY, |at| at as Verb)
+}
+
+/// The method of a verb, and how many bytes of body it carries.
+pub(super) fn method(verb: Verb, row: &Row) -> (&'static str, u64, bool) {
+    let verb = match verb {
+        BY_BODY if row.req_bytes > 0 => 0,
+        BY_BODY => GET,
+        verb => verb,
+    };
+    (METHODS[usize::from(verb)], if verb < BY_BODY { u64::from(row.req_bytes) } else { 0 }, verb == HEAD)
 }
 
 /// A target as a request line may carry it: what would break the line is percent-encoded.
-fn append_target(text: &[u8], out: &mut Vec<u8>) {
+fn append_text(text: &[u8], out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     if text.first() != Some(&b'/') {
         out.push(b'/');
@@ -42,44 +90,84 @@ fn append_target(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-impl Encoder for Http {
-    fn encode(&self, row: &Row, op: &str, out: &mut Vec<u8>) -> Expect {
-        let verb = method(op, row.req_bytes > 0);
-        let body = if matches!(verb, "GET" | "HEAD" | "DELETE" | "OPTIONS") { 0 } else { row.req_bytes };
-        out.extend_from_slice(verb.as_bytes());
-        out.push(b' ');
-        match row.target.as_deref() {
-            Some(text) => append_target(text, out),
-            None => {
-                out.extend_from_slice(self.wire.path.as_bytes());
-                if self.wire.path.ends_with("/{key}") {
-                    out.truncate(out.len() - "{key}".len());
-                    append_key(row.key_id, row.key_bytes, out);
-                }
+/// The row's own target, else `path`, in which `{key}` at the end stands for the row's key.
+pub(super) fn append_target(row: &Row, path: &str, out: &mut Vec<u8>) {
+    match row.target.as_deref() {
+        Some(text) => append_text(text, out),
+        None => match path.strip_suffix("{key}") {
+            Some(front) => {
+                out.extend_from_slice(front.as_bytes());
+                append_key(row.key_id, row.key_bytes, out);
             }
-        }
-        out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
-        out.extend_from_slice(self.wire.host.as_bytes());
-        out.extend_from_slice(b"\r\nUser-Agent: offspec\r\n");
-        if body > 0 || matches!(verb, "POST" | "PUT" | "PATCH") {
+            None => out.extend_from_slice(path.as_bytes()),
+        },
+    }
+}
+
+impl Protocol for Http {
+    fn session(&self) -> Box<dyn Session> {
+        let (wire, path, headers) = (self.wire.clone(), self.path.clone(), self.headers.clone());
+        Box::new(Client { wire, path, headers, reader: Reader::default() })
+    }
+    fn verb(&self, op: &str) -> Verb {
+        verb(op)
+    }
+    fn reads(&self) -> Reads {
+        Reads { targets: true, ..Reads::default() }
+    }
+    fn alpn(&self) -> Option<&'static [u8]> {
+        Some(b"http/1.1")
+    }
+}
+
+struct Client {
+    wire: Arc<Wire>,
+    path: Arc<str>,
+    headers: Arc<[u8]>,
+    reader: Reader,
+}
+
+impl Session for Client {
+    fn open(&mut self, _out: &mut Vec<u8>) {
+        self.reader = Reader::default();
+    }
+
+    fn encode(&mut self, row: &Row, verb: Verb, _number: u64, out: &mut Vec<u8>) -> Expect {
+        let (method, body, head) = method(verb, row);
+        out.extend_from_slice(method.as_bytes());
+        out.push(b' ');
+        append_target(row, &self.path, out);
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+        out.extend_from_slice(&self.headers);
+        if body > 0 || matches!(method, "POST" | "PUT" | "PATCH") {
             out.extend_from_slice(b"Content-Type: application/octet-stream\r\nContent-Length: ");
             append_decimal(body, out);
             out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(b"\r\n");
         self.wire.values.append(row.key_id, body, out);
-        Expect { resp_bytes: 0, head: verb == "HEAD" }
+        Expect { head, ..Expect::default() }
     }
 
-    fn parser(&self) -> Box<dyn Parser> {
-        Box::<HttpParser>::default()
+    fn push(&mut self, bytes: &[u8]) {
+        self.reader.push(bytes);
     }
-
-    fn reads_targets(&self) -> bool {
-        true
+    fn next(&mut self, expect: &Expect) -> Parsed {
+        self.reader.next(expect)
+    }
+    fn unread(&self) -> usize {
+        self.reader.unread()
+    }
+    fn is_between(&self) -> bool {
+        self.reader.is_between()
+    }
+    fn closed(&mut self) -> Option<Answer> {
+        self.reader.closed()
     }
 }
 
+/// More than servers are known to send.
+const MOST_HEADERS: usize = 96;
 const LONGEST_HEAD: usize = 64 * 1024;
 const LONGEST_CHUNK_LINE: usize = 4096;
 const LARGEST_BODY: u64 = 1 << 40;
@@ -98,31 +186,55 @@ enum State {
 }
 
 /// Streaming response reader: bodies are skipped as they come, never kept.
-pub struct HttpParser {
+pub(super) struct Reader {
     inbox: Inbox,
     state: State,
     answer: Answer,
     close: bool,
+    /// Looks at bodies that stream tokens.
+    scanner: Option<Scanner>,
 }
 
-impl Default for HttpParser {
+impl Default for Reader {
     fn default() -> Self {
-        HttpParser { inbox: Inbox::default(), state: State::Head, answer: Answer::Ok, close: false }
+        Reader { inbox: Inbox::default(), state: State::Head, answer: Answer::Ok, close: false, scanner: None }
     }
 }
 
-impl HttpParser {
+impl Reader {
+    /// One that counts the tokens of streamed answers.
+    pub(super) fn scanning() -> Self {
+        Reader { scanner: Some(Scanner::default()), ..Reader::default() }
+    }
+
     fn finish(&mut self) -> Parsed {
         self.state = State::Head;
-        Parsed::Answer { answer: self.answer, close: std::mem::take(&mut self.close) }
+        let mut answer = self.answer;
+        if let Some(scanner) = &mut self.scanner {
+            if scanner.ended_with_error() && answer == Answer::Ok {
+                answer = Answer::Server;
+            }
+            *scanner = Scanner::default();
+        }
+        Parsed::Answer { of: Of::Oldest, answer, close: std::mem::take(&mut self.close) }
+    }
+
+    /// Tokens that have come since the last look.
+    fn tokens(&mut self) -> Option<Parsed> {
+        let scanner = self.scanner.as_mut()?;
+        if let Some(tokens) = scanner.take_tokens() {
+            return Some(Parsed::Tokens { of: Of::Oldest, tokens });
+        }
+        scanner.take_usage().map(|tokens| Parsed::Usage { of: Of::Oldest, tokens })
     }
 
     /// Parses a head; Err means garbage, Ok(None) more bytes.
     fn head(&mut self, expect: &Expect) -> Result<Option<State>, ()> {
         let rest = self.inbox.rest();
-        let mut headers = [httparse::EMPTY_HEADER; 96];
-        let mut response = httparse::Response::new(&mut headers);
-        let used = match response.parse(rest) {
+        let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+        let mut response = httparse::Response::new(&mut []);
+        let config = httparse::ParserConfig::default();
+        let used = match config.parse_response_with_uninit_headers(&mut response, rest, &mut headers) {
             Ok(httparse::Status::Complete(used)) => used,
             Ok(httparse::Status::Partial) if rest.len() <= LONGEST_HEAD => return Ok(None),
             _ => return Err(()),
@@ -177,8 +289,13 @@ impl HttpParser {
         }
     }
 
-    fn skip(&mut self, left: u64) -> u64 {
-        let pass = left.min(self.inbox.rest().len() as u64);
+    /// Passes by up to `left` bytes, the last `framing` of which are no body; how many are still to come.
+    fn skip(&mut self, left: u64, framing: u64) -> u64 {
+        let rest = self.inbox.rest();
+        let pass = left.min(rest.len() as u64);
+        if let Some(scanner) = &mut self.scanner {
+            scanner.push(&rest[..pass.min(left - framing.min(left)) as usize]);
+        }
         self.inbox.take(pass as usize);
         left - pass
     }
@@ -198,15 +315,21 @@ impl HttpParser {
                 }
             }
             State::Body(left) => {
-                let left = self.skip(left);
+                let left = self.skip(left, 0);
+                self.state = State::Body(left);
+                if let Some(tokens) = self.tokens() {
+                    return Ok(Some(tokens));
+                }
                 if left == 0 {
                     return Ok(Some(self.finish()));
                 }
-                self.state = State::Body(left);
                 return Ok(Some(Parsed::NeedMore));
             }
             State::UntilClosed => {
-                self.inbox.clear();
+                self.skip(u64::MAX, 0);
+                if let Some(tokens) = self.tokens() {
+                    return Ok(Some(tokens));
+                }
                 return Ok(Some(Parsed::NeedMore));
             }
             State::ChunkSize => {
@@ -224,9 +347,12 @@ impl HttpParser {
                 self.state = if size == 0 { State::Trailers } else { State::Chunk(size + 2) };
             }
             State::Chunk(left) => {
-                let left = self.skip(left);
+                let left = self.skip(left, 2);
+                self.state = State::Chunk(left);
+                if let Some(tokens) = self.tokens() {
+                    return Ok(Some(tokens));
+                }
                 if left > 0 {
-                    self.state = State::Chunk(left);
                     return Ok(Some(Parsed::NeedMore));
                 }
                 self.state = State::ChunkSize;
@@ -246,12 +372,12 @@ impl HttpParser {
     }
 }
 
-impl Parser for HttpParser {
-    fn push(&mut self, bytes: &[u8]) {
-        if self.inbox.rest().is_empty() {
+impl Reader {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        if self.inbox.rest().is_empty() && self.scanner.is_none() {
             // A large body passes by without being copied; its last byte goes through `next`.
             if let State::Body(left) | State::Chunk(left) = &mut self.state {
-                let pass = (*left - 1).min(bytes.len() as u64);
+                let pass = left.saturating_sub(1).min(bytes.len() as u64);
                 *left -= pass;
                 self.inbox.push(&bytes[pass as usize..]);
                 return;
@@ -260,7 +386,7 @@ impl Parser for HttpParser {
         self.inbox.push(bytes);
     }
 
-    fn next(&mut self, expect: &Expect) -> Parsed {
+    pub(super) fn next(&mut self, expect: &Expect) -> Parsed {
         loop {
             match self.step(expect) {
                 Ok(Some(parsed)) => return parsed,
@@ -270,30 +396,26 @@ impl Parser for HttpParser {
         }
     }
 
-    fn reset(&mut self) {
-        *self = HttpParser::default();
-    }
-
-    fn unread(&self) -> usize {
+    pub(super) fn unread(&self) -> usize {
         self.inbox.rest().len()
     }
 
-    fn is_between(&self) -> bool {
+    pub(super) fn is_between(&self) -> bool {
         self.inbox.rest().is_empty() && self.state == State::Head
     }
 
-    fn closed(&mut self) -> Option<Answer> {
+    pub(super) fn closed(&mut self) -> Option<Answer> {
         (self.state == State::UntilClosed).then_some(self.answer)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{fuzz, Values};
+    use super::super::fuzz;
     use super::*;
 
     fn parse(bytes: &[u8]) -> Vec<Parsed> {
-        fuzz::answers(&mut HttpParser::default(), bytes, &[], &Expect::default())
+        fuzz::answers(&mut *fuzz::session("http"), bytes, &[], &Expect::default())
     }
 
     #[test]
@@ -301,7 +423,7 @@ mod tests {
         let bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcHTTP/1.1 404 no\r\nContent-Length: 0\r\n\r\n\
             HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=1\r\nabc\r\n0\r\nT: 1\r\n\r\n\
             HTTP/1.1 503 busy\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx";
-        let answer = |answer, close| Parsed::Answer { answer, close };
+        let answer = |answer, close| Parsed::Answer { of: Of::Oldest, answer, close };
         assert_eq!(
             parse(bytes),
             [
@@ -315,20 +437,28 @@ mod tests {
 
     #[test]
     fn a_body_without_length_ends_with_the_connection() {
-        let mut parser = HttpParser::default();
-        assert_eq!(fuzz::answers(&mut parser, b"HTTP/1.1 404 no\r\n\r\nsome text", &[30], &Expect::default()), []);
+        let mut parser = fuzz::session("http");
+        assert_eq!(fuzz::answers(&mut *parser, b"HTTP/1.1 404 no\r\n\r\nsome text", &[30], &Expect::default()), []);
         assert_eq!(parser.closed(), Some(Answer::Status4xx));
     }
 
     #[test]
     fn a_target_cannot_break_the_request_line() {
-        let http = Http::new(Wire { host: "h".into(), path: "/".into(), expect_bytes: false, values: Values::new() });
         let row = Row { target: Some(b"a b\r\nX: 1".as_slice().into()), req_bytes: 2, ..Row::default() };
         let mut out = Vec::new();
-        http.encode(&row, "chat", &mut out);
+        fuzz::session("http").encode(&row, verb("chat"), 0, &mut out);
         let text = String::from_utf8_lossy(&out);
         assert!(text.starts_with("POST /a%20b%0D%0AX:%201 HTTP/1.1\r\nHost: h\r\n"), "{text}");
         assert!(text.contains("\r\nContent-Length: 2\r\n\r\n"), "{text}");
+    }
+
+    #[test]
+    fn own_headers_are_checked_and_replace_ours() {
+        let mut given = Options::from(std::collections::BTreeMap::from([("headers".into(), "Host: x\nX-A:  b c".to_string())]));
+        let extra = extra_headers(&mut given).expect("valid");
+        assert_eq!(constant_headers("h", &extra), b"User-Agent: offspec\r\nHost: x\r\nX-A: b c\r\n");
+        let mut wrong = Options::from(std::collections::BTreeMap::from([("headers".into(), "no colon".to_string())]));
+        assert!(extra_headers(&mut wrong).is_err());
     }
 
     #[test]
@@ -344,6 +474,6 @@ mod tests {
             b"HTTP/1.1 204 no\r\n\r\n",
             b"Connection: close\r\n",
         ];
-        fuzz::split_invariant(&|| Box::<HttpParser>::default(), &words, &Expect::default());
+        fuzz::split_invariant(&|| fuzz::session("http"), &words, &Expect::default());
     }
 }
