@@ -7,6 +7,7 @@ trace's notes.
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import entry_points
 
 import numpy as np
 import numpy.typing as npt
@@ -24,24 +25,54 @@ OPTIONS = {"key_bytes": 16, "bytes_per_token": 4, "default_bytes": 64}
 """Options and their defaults: key length and payload where the source says none; bytes of a token."""
 
 
+DRIVER_KINDS: Mapping[str, str] = {
+    "redis": "kv",
+    "memcached": "kv",
+    "http": "http",
+    "http2": "http",
+    "grpc": "rpc",
+    "openai": "llm",
+    "tcp": "flow",
+    "udp": "flow",
+    "block": "block",
+    "null": "",
+}
+"""What kind of requests each driver of the engine sends; "": any, as they are."""
+
+DRIVER_GROUP = "offspec.drivers"
+"""Entry points of drivers in Python; each says by its attribute `kind` what it sends."""
+
+
+def driver_names() -> list[str]:
+    """Every driver that this installation has."""
+    return [*DRIVER_KINDS, *sorted(e.name for e in entry_points(group=DRIVER_GROUP))]
+
+
+def driver_kind(driver: str) -> str:
+    """The kind of requests that a driver sends. Raises InvalidInput for an unknown one."""
+    if driver in DRIVER_KINDS:
+        return DRIVER_KINDS[driver]
+    for entry in entry_points(group=DRIVER_GROUP):
+        if entry.name == driver:
+            return str(getattr(entry.load(), "kind", ""))
+    raise InvalidInput(f"driver {driver!r}: expected one of {', '.join(driver_names())}")
+
+
 def project(trace: Trace, driver: str, **options: object) -> StreamTrace:
-    """`trace` as requests of `driver` (redis, http or tcp). Raises InvalidInput where they do not go
-    together.
-    """
+    """`trace` as requests of `driver`. Raises InvalidInput where they do not go together."""
     values = _options(options)
     kinds = trace.meta.kinds
     kind = kinds[0] if len(kinds) == 1 else ""
-    if driver not in ("redis", "http", "tcp"):
-        raise InvalidInput(f"{trace.meta.name}: driver {driver!r}; expected redis, http or tcp")
-    found = _PROJECTIONS.get((kind, driver)) or _PROJECTIONS.get(("", driver))
+    sends = driver_kind(driver)
+    found = (kind, "", _same) if sends == "" else _PROJECTIONS.get((kind, sends)) or _PROJECTIONS.get(("", sends))
     if found is None:
-        fitting = sorted({k for k, d in _PROJECTIONS if d == driver and k})
+        fitting = sorted({k for k, d in _PROJECTIONS if d == sends and k})
         raise InvalidInput(
             f"{trace.meta.name}: a trace of kind {', '.join(kinds) or 'unknown'} cannot drive {driver}; "
             f"expected kind {', '.join(fitting)}; take another trace or driver"
         )
     to_kind, note, change = found
-    meta = dataclasses.replace(trace.meta, kinds=(to_kind,))
+    meta = dataclasses.replace(trace.meta, kinds=(to_kind,) if to_kind else kinds)
     if note and meta.importer != "synthesis":  # a synthesis leaves nothing unsaid
         meta = meta.noting(note.format(**values))
 
@@ -147,15 +178,26 @@ def _kv_as_http(batch: pa.RecordBatch, values: Mapping[str, int]) -> pa.RecordBa
     )
 
 
-def _as_tcp(batch: pa.RecordBatch, values: Mapping[str, int]) -> pa.RecordBatch:
+def _sized(batch: pa.RecordBatch, values: Mapping[str, int]) -> pa.Array:
+    """Bytes of each request, whatever says them."""
     tokens = pc.multiply(batch.column("prompt_tokens").cast(pa.int64()), values["bytes_per_token"])
-    size = pc.coalesce(
+    return pc.coalesce(
         batch.column("req_bytes"),
         batch.column("resp_bytes"),
         tokens,
         pa.scalar(values["default_bytes"], pa.int64()),
     )
-    return with_columns(batch, {"kind": "flow", "op": "send", "req_bytes": size})
+
+
+def _as_flow(batch: pa.RecordBatch, values: Mapping[str, int]) -> pa.RecordBatch:
+    return with_columns(batch, {"kind": "flow", "op": "send", "req_bytes": _sized(batch, values)})
+
+
+def _as_rpc(batch: pa.RecordBatch, values: Mapping[str, int]) -> pa.RecordBatch:
+    # Only a path can name a method: /package.Service/Method.
+    target = batch.column("target").cast(pa.utf8())
+    method = pc.if_else(pc.starts_with(target, "/"), target, None).dictionary_encode()
+    return with_columns(batch, {"kind": "rpc", "op": "rpc", "target": method, "req_bytes": _sized(batch, values)})
 
 
 def _same(batch: pa.RecordBatch, values: Mapping[str, int]) -> pa.RecordBatch:
@@ -164,8 +206,8 @@ def _same(batch: pa.RecordBatch, values: Mapping[str, int]) -> pa.RecordBatch:
 
 _MADE_UP = "keys of unknown length have {key_bytes} bytes, stores of unknown size {default_bytes}"
 _PROJECTIONS: Mapping[tuple[str, str], tuple[str, str, Project]] = {
-    ("kv", "redis"): ("kv", _MADE_UP, _kv),
-    ("block", "redis"): (
+    ("kv", "kv"): ("kv", _MADE_UP, _kv),
+    ("block", "kv"): (
         "kv",
         "reads and writes of sectors stand as gets and sets of {key_bytes}-byte keys",
         _block_as_kv,
@@ -173,6 +215,10 @@ _PROJECTIONS: Mapping[tuple[str, str], tuple[str, str, Project]] = {
     ("http", "http"): ("http", "", _same),
     ("llm", "http"): ("http", "inferences stand as posts of {bytes_per_token} bytes a token", _llm_as_http),
     ("kv", "http"): ("http", "key-value requests stand as GET and PUT of /<key>; " + _MADE_UP, _kv_as_http),
-    ("flow", "tcp"): ("flow", "", _same),
-    ("", "tcp"): ("flow", "requests stand as sends of their size, else {default_bytes} bytes", _as_tcp),
+    ("llm", "llm"): ("llm", "", _same),
+    ("block", "block"): ("block", "", _same),
+    ("rpc", "rpc"): ("rpc", "", _as_rpc),
+    ("", "rpc"): ("rpc", "requests stand as unary calls of their size, else {default_bytes} bytes", _as_rpc),
+    ("flow", "flow"): ("flow", "", _same),
+    ("", "flow"): ("flow", "requests stand as sends of their size, else {default_bytes} bytes", _as_flow),
 }
