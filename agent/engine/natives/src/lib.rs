@@ -4,10 +4,18 @@
 
 pub mod antagonist;
 pub mod clock;
+pub mod http;
+mod inbox;
+pub mod protocol;
+pub mod queue;
 pub mod resp;
 pub mod sched;
 pub mod server;
+pub mod service;
+pub mod stall;
 mod store;
+pub mod tcp;
+pub mod udp;
 
 /// True once the descriptor is readable or its other end is closed: whoever holds the other end wants us to stop.
 pub fn asked_to_stop(stop_fd: i32) -> bool {
