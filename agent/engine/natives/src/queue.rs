@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use std::io;
 
 use crate::clock::now_ns;
-use crate::server::Mode;
+use crate::sched;
+use crate::server::{ask_for_short_slice, Mode};
 use crate::service::Service;
 use crate::stall::Stalls;
 
@@ -71,8 +72,27 @@ impl Truth {
     }
 }
 
-/// Serves until the intake is told to stop; what still waits then is not served.
-pub fn run(intake: &mut impl Intake, mut service: Service, stalls: &Stalls, mode: Mode) -> io::Result<Truth> {
+/// How a target is to serve.
+pub struct Order {
+    pub service: Service,
+    pub stalls: Stalls,
+    pub mode: Mode,
+    pub core: Option<usize>,
+}
+
+/// Serves on the calling thread, pinned as ordered, until the intake is told to stop; what still waits then is not served.
+pub fn serve(mut intake: impl Intake, order: Order) -> io::Result<Truth> {
+    if let Some(core) = order.core {
+        sched::pin(core)?;
+    }
+    if order.mode == Mode::Block {
+        // A refusal leaves the slice that everybody has.
+        ask_for_short_slice();
+    }
+    run(&mut intake, order.service, &order.stalls, order.mode)
+}
+
+fn run(intake: &mut impl Intake, mut service: Service, stalls: &Stalls, mode: Mode) -> io::Result<Truth> {
     let idle = if mode == Mode::Spin { 0 } else { FOR_EVER };
     let mut queue = VecDeque::with_capacity(4096);
     let mut truth = Truth::default();
