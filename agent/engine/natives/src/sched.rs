@@ -42,8 +42,8 @@ pub fn pin(core: usize) -> io::Result<()> {
     succeeded(result.into())
 }
 
-/// The calling thread becomes SCHED_OTHER with this nice value (a negative one needs CAP_SYS_NICE) and a slice of its own, which is
-/// honoured since Linux 6.12 (EEVDF) and ignored before.
+/// The calling thread becomes SCHED_OTHER with this nice value (a negative one needs CAP_SYS_NICE) and a slice of its own,
+/// which is honoured since Linux 6.12 (EEVDF) and ignored before.
 pub fn ask(nice: i32, slice_ns: u64) -> io::Result<()> {
     let asked = SchedAttr { size: SIZE, nice, runtime: slice_ns, ..SchedAttr::default() };
     // SAFETY: the struct is valid for its size; pid 0 is the calling thread.

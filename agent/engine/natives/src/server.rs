@@ -1,8 +1,8 @@
 //! The built-in pair of systems under test: one store and protocol, two ways to wait for work.
 //!
 //! `spin` is the specialised one: it pins itself to a core that it assumes to own and looks at its sockets without ever sleeping.
-//! `block` is the general one: it sleeps in epoll, pins nothing unless told a core, and asks the scheduler for a short slice, so that waking it
-//! preempts whoever shares the core.
+//! `block` is the general one: it sleeps in epoll, pins nothing unless told a core, and asks the scheduler for a short
+//! slice, so that waking it preempts whoever shares the core.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

@@ -1,7 +1,7 @@
 //! The intake of connections: requests of all of them in the order in which their bytes came.
 //!
-//! epoll is edge-triggered because of that order: its ready list then holds each socket where its news came, whereas a level-triggered
-//! one stays in its old place until it is found dry.
+//! epoll is edge-triggered because of that order: its ready list then holds each socket where its news came, whereas a
+//! level-triggered one stays in its old place until it is found dry.
 
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
@@ -132,8 +132,8 @@ impl<P: Protocol> TcpIntake<P> {
         }
     }
 
-    /// Reads one client dry, as edge-triggered news ask for. A short read is a dry one, unless the news was that the client's end has
-    /// come: of that there is no second news.
+    /// Reads one client dry, as edge-triggered news ask for. A short read is a dry one, unless the news was that the client's
+    /// end has come: of that there is no second news.
     fn read(&mut self, at: usize, ending: bool, seen_ns: i64, queue: &mut VecDeque<Job>) {
         let Some(client) = &mut self.clients[at] else { return };
         client.flush();
