@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import select
 import signal
 import socket
 import struct
@@ -151,8 +150,9 @@ def test_service_lasts_what_its_law_says(law: str, mean_ns: float, square_ns2: f
             began = time.monotonic_ns()
             sock.sendall(bytes(frame * jobs))
             read(sock, frame * jobs)
-            took_ns = time.monotonic_ns() - began
         truth = made.truth()
+        # Until the process has ended: a client may have its answer before the server is done with writing it.
+        took_ns = time.monotonic_ns() - began
     assert truth["jobs"] == jobs
     assert truth["drawn_mean_ns"] == pytest.approx(mean_ns, rel=0.15)
     # Reading and writing come on top, and so does whoever else wants the core: no narrow bound from above.
@@ -191,10 +191,10 @@ def test_a_request_tells_its_own_service_time() -> None:
                 began = time.monotonic_ns()
                 sock.sendall(request)
                 assert len(sock.recv(answer_bytes) if name == "udp-echo" else read(sock, answer_bytes)) == answer_bytes
-                took_ns = time.monotonic_ns() - began
+                answered_ns = time.monotonic_ns() - began
             truth = made.truth()
         assert truth["drawn_mean_ns"] == told_ns, name
-        assert told_ns <= truth["busy_mean_ns"] <= took_ns, name
+        assert told_ns <= min(truth["busy_mean_ns"], answered_ns), name
 
 
 @pytest.mark.parametrize("name", ["echo", "udp-echo"])
@@ -222,28 +222,19 @@ def test_nothing_is_served_in_a_stall(name: str, mode: str) -> None:
 
 
 def test_connections_are_served_in_the_order_of_their_requests() -> None:
-    """While a long request is served, others come in turns on two connections: they are answered in the order of arrival, not
+    """While a long request is served, others come in turns on two connections: the server counts them in the order of arrival, not
     connection by connection."""
-    with target("http", "--service", "request", "--body-bytes", "0") as made:
-        answer = len(http_answer(0))
-        long, quick = (f"GET /?service_us={us} HTTP/1.1\r\n\r\n".encode() for us in (300_000, 30_000))
+    with target("resp", "--service", "request") as made:
         with made.connect() as first, made.connect() as second, made.connect() as third:
-            first.sendall(long)
+            first.sendall(b"GET long?service_us=300000\r\n")
             time.sleep(0.05)
-            turns = [third, second, second, third, second]
+            turns = [third, second, second, third, second, third]
             for sock in turns:
-                sock.sendall(quick)
-                time.sleep(0.02)
-            served = []
-            while len(served) < len(turns):
-                ready, _, _ = select.select([second, third], [], [], WITHIN_S)
-                assert ready, "no answer"
-                for sock in ready:
-                    read(sock, answer)
-                    served.append(sock)
-            assert served == turns
-            read(first, answer)
-        assert made.truth()["jobs"] == 6
+                sock.sendall(b"INCR count?service_us=1000\r\n")
+                time.sleep(0.005)
+            assert [read(sock, 4) for sock in turns] == [f":{n}\r\n".encode() for n in range(1, 7)]
+            assert read(first, 5) == b"$-1\r\n"
+        assert made.truth()["jobs"] == 7
 
 
 def test_a_client_that_leaves_is_not_served_and_the_others_are() -> None:
