@@ -153,18 +153,33 @@ def monotonic_ns() -> int: ...
 def key_text(key_id: int, key_bytes: int) -> str:
     """Hex of key_id, zero-padded on the left to key_bytes (never shorter than the hex itself)."""
 
-def serve_resp(
+def serve(
     *,
+    kind: str,  # "echo" | "udp-echo" | "resp" | "http"
     host: str,
-    port: int,
-    mode: str,
-    core: int | None,
+    port: int,  # 0: any free one
+    mode: str,  # "spin": never sleeps; "block": sleeps in the kernel, asks the scheduler for a short slice
+    core: int | None,  # pinned to it; None: pins nothing
     stop_fd: int,
     ready: Callable[[int], None] | None = None,
+    service: tuple[str, Sequence[float]] | None = None,
+    seed: int = 0,
+    stalls: Sequence[tuple[int, int]] = (),  # (after the first request, for), nanoseconds
+    frame_bytes: int = 0,  # echo: length of a request; 0: whatever has arrived at once
+    body_bytes: int = 128,  # http: length of the answer's body
 ) -> dict[str, Any]:
-    """Runs the built-in RESP server (real hash table) until stop_fd is readable or closed. mode "spin"
-    busy-polls its pinned core; "block" sleeps in epoll, asks the scheduler for a short slice, and pins
-    nothing by itself."""
+    """Runs one built-in target until stop_fd is readable or closed; `ready` gets its port once it listens.
+
+    `service` is the law of the service time and its parameters in nanoseconds: ("constant", [ns]),
+    ("exponential", [mean]), ("bimodal", [p, low, high]), ("request", []). All connections feed one queue, first
+    come first served. Returns connections, jobs, busy_mean_ns, busy_second_moment_ns2 (a job is busy from when it
+    was seen and the server free until its answer was written, so reading and writing are in it), drawn_mean_ns
+    (of the law alone), first_ns and last_ns (CLOCK_MONOTONIC of the first job seen and the last answered).
+
+    Without it, resp only: the plain store, which answers each connection's commands as it comes to it; seed and
+    stalls are not used. Returns connections, commands, slice_ns.
+
+    Raises OSError for an address or core that it cannot have, ValueError for anything else."""
 
 def antagonist_cpu(*, core: int | None, stop_fd: int) -> None:
     """Spins with integer work until stop_fd closes. The dose is made by the cgroup around it."""

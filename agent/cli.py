@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from agent.arguments import OneLineParser
 from traces.errors import OffspecError
 
 Run = Callable[[argparse.Namespace], int]
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     load, about = COMMANDS[name]
     add_arguments, run = load()
-    parser = argparse.ArgumentParser(prog=f"offspec {name}", description=about)
+    parser = OneLineParser(prog=f"offspec {name}", description=about)
     add_arguments(parser)
     args = parser.parse_args(words[1:])
     try:

@@ -2,17 +2,12 @@
 
 use std::fs;
 
-fn read(clock: libc::clockid_t) -> i64 {
-    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: ts is a valid out pointer; these clocks exist on every Linux that we build for.
-    unsafe { libc::clock_gettime(clock, &mut ts) };
-    ts.tv_sec * 1_000_000_000 + ts.tv_nsec
-}
+pub use offspec_natives::clock::now_ns;
+use offspec_natives::clock::read;
+use offspec_natives::sched;
+pub use offspec_natives::sched::pin;
 
-/// Nanoseconds of CLOCK_MONOTONIC.
-pub fn now_ns() -> i64 {
-    read(libc::CLOCK_MONOTONIC)
-}
+const SLICE_NS: u64 = 100_000;
 
 /// What is to be said of the clock if it is not a good one: its readings cost a system call each, or come in coarse steps.
 pub fn coarseness() -> Option<String> {
@@ -47,45 +42,10 @@ pub fn finest_timer_slack() {
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1usize, 0usize, 0usize, 0usize) };
 }
 
-/// Pins the calling thread to one core.
-pub fn pin(core: usize) -> std::io::Result<()> {
-    // SAFETY: cpu_set_t is plain data, zero is its empty set, and CPU_SET checks its bound.
-    let result = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(core, &mut set);
-        libc::sched_setaffinity(0, std::mem::size_of::<libc::cpu_set_t>(), &set)
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(std::io::Error::last_os_error())
-    }
-}
-
 /// Puts the calling thread before others on its core: the least nice value and the shortest slice, so that it gets the core as soon
 /// as it wakes. What else runs there (our own Python, say) has the time in which it sleeps. Needs CAP_SYS_NICE.
 pub fn prioritise() -> std::io::Result<()> {
-    #[repr(C)]
-    #[derive(Default)]
-    struct SchedAttr {
-        size: u32,
-        policy: u32,
-        flags: u64,
-        nice: i32,
-        priority: u32,
-        runtime: u64,
-        deadline: u64,
-        period: u64,
-        util_min: u32,
-        util_max: u32,
-    }
-    let size = std::mem::size_of::<SchedAttr>() as u32;
-    let asked = SchedAttr { size, nice: -20, runtime: 100_000, ..SchedAttr::default() };
-    // SAFETY: the struct is valid for `size` bytes; pid 0 is the calling thread.
-    if unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &asked, 0) } == 0 {
-        return Ok(());
-    }
-    Err(std::io::Error::last_os_error())
+    sched::ask(-20, SLICE_NS)
 }
 
 /// Nanoseconds that a thread of this process was runnable and waited: /proc/PID/task/TID/schedstat, second field.

@@ -5,7 +5,8 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::{asked_to_stop, pin};
+use crate::asked_to_stop;
+use crate::sched::pin;
 
 const CHUNK_BYTES: usize = 64 * 1024;
 const LOOK_EVERY: Duration = Duration::from_millis(10);

@@ -1,8 +1,8 @@
 //! The built-in pair of systems under test: one store and protocol, two ways to wait for work.
 //!
 //! `spin` is the specialised one: it pins itself to a core that it assumes to own and looks at its sockets without ever sleeping.
-//! `block` is the general one: it sleeps in epoll, pins nothing, and asks the scheduler for a short slice, so that waking it
-//! preempts whoever shares the core.
+//! `block` is the general one: it sleeps in epoll, pins nothing unless told a core, and asks the scheduler for a short
+//! slice, so that waking it preempts whoever shares the core.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::resp::{error, execute, read_command, Read};
 use crate::store::Store;
-use crate::{asked_to_stop, pin};
+use crate::{asked_to_stop, sched};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -116,35 +116,9 @@ impl Client {
     }
 }
 
-/// sched_setattr(2) for SCHED_OTHER with a slice of its own: honoured since Linux 6.12 (EEVDF), ignored before.
-fn ask_for_short_slice() -> u64 {
-    #[repr(C)]
-    #[derive(Default)]
-    struct SchedAttr {
-        size: u32,
-        policy: u32,
-        flags: u64,
-        nice: i32,
-        priority: u32,
-        runtime: u64,
-        deadline: u64,
-        period: u64,
-        util_min: u32,
-        util_max: u32,
-    }
-    let size = std::mem::size_of::<SchedAttr>() as u32;
-    let asked = SchedAttr { size, runtime: SLICE_NS, ..SchedAttr::default() };
-    let mut got = SchedAttr::default();
-    // SAFETY: both structs are valid for `size` bytes; pid 0 is the calling thread.
-    unsafe {
-        if libc::syscall(libc::SYS_sched_setattr, 0, &asked, 0) != 0 {
-            return 0;
-        }
-        if libc::syscall(libc::SYS_sched_getattr, 0, &mut got, size, 0) != 0 {
-            return 0;
-        }
-    }
-    got.runtime
+/// The slice that we were granted; 0: refused.
+pub(crate) fn ask_for_short_slice() -> u64 {
+    sched::ask(0, SLICE_NS).and_then(|()| sched::granted_slice_ns()).unwrap_or(0)
 }
 
 fn accept(listener: &TcpListener) -> Option<Client> {
@@ -159,13 +133,11 @@ fn accept(listener: &TcpListener) -> Option<Client> {
 pub fn serve(listener: TcpListener, mode: Mode, core: Option<usize>, stop_fd: i32) -> io::Result<Served> {
     listener.set_nonblocking(true)?;
     let mut served = Served { connections: 0, commands: 0, slice_ns: 0 };
+    if let Some(core) = core {
+        sched::pin(core)?;
+    }
     match mode {
-        Mode::Spin => {
-            if let Some(core) = core {
-                pin(core)?;
-            }
-            spin(&listener, stop_fd, &mut served);
-        }
+        Mode::Spin => spin(&listener, stop_fd, &mut served),
         Mode::Block => {
             served.slice_ns = ask_for_short_slice();
             block(&listener, stop_fd, &mut served)?;
