@@ -15,7 +15,7 @@ shows how many wait. `service` and `response` hold the completed requests only; 
 sent.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 __version__: str
@@ -44,9 +44,12 @@ class Interval:
     protocol's own terms (-ERR); status_4xx, status_5xx; stopped: on its way when stop() was called."""
     bytes_sent: int
     bytes_received: int  # whole answers to requests that had not timed out
+    output_tokens: int  # of streamed answers: the server's own count, else chunks with text
     slip: bytes  # HDR V2 (uncompressed cookie), nanoseconds, 3 significant digits
     service: bytes
     response: bytes
+    ttft: bytes  # due to first token; empty bytes where no answer was streamed
+    tpot: bytes  # per token after the first
 
 class EngineSecond:
     """Self-check inputs of one wall second of one engine thread."""
@@ -62,6 +65,42 @@ class EngineSecond:
     backlog: int  # due but not yet written (send buffers full or not connected)
     send_buffer_full: int  # writes that the kernel took only in part
     reconnects: int
+    gap_due: bytes  # HDR V2 of 2 digits: gaps between the arrivals of this thread's schedule; empty bytes in a closed loop
+    gap_sent: bytes  # the same of the requests as they left
+
+class RequestLog:
+    """Requests that have ended, by column: buffers of native numbers."""
+
+    rows: int
+    row: bytes  # uint64, place in the stream
+    due_ns: bytes  # int64 from T0, as the two below; their least value: never
+    sent_ns: bytes
+    done_ns: bytes
+    op: bytes  # int8, place in ops
+    end: bytes  # int8, place in ENDS
+    ops: list[str]
+
+ENDS: list[str]
+
+class Request:
+    """One request, as a driver in Python sees it."""
+
+    op: str
+    key_id: int
+    key_bytes: int
+    req_bytes: int
+    resp_bytes: int
+    ttl_ms: int
+    target: str | None
+
+class Worker:
+    """One worker's place in a replay with driver "python"; for one thread."""
+
+    def take(self) -> Request | None:
+        """Waits for the next request; None: there will be no more. `sent` is stamped as this returns."""
+
+    def finish(self, answer: str = "ok", bytes: int = 0) -> None:
+        """ok, miss, server (an error in the server's words), reset, closed, connect. `done` is stamped here."""
 
 class Totals:
     scheduled: int
@@ -92,22 +131,31 @@ class Replay:
     def __init__(
         self,
         *,
-        driver: str,  # "redis" | "http" | "tcp"
-        host: str,
+        driver: str,  # redis memcached http http2 grpc openai tcp udp block null, or python (see workers())
+        host: str,  # block: the path
         port: int,
         ops: Sequence[str] | None = None,  # split intervals by these and "other"; None: as met, 63 at most
-        connections: int = 8,  # in all, spread over the threads
+        connections: int = 8,  # in all, spread over the threads; of a cluster to each server
         cores: Sequence[int] = (),  # a pinned thread each, spinning for answers; empty: one, unpinned
         timeout_ms: int = 1000,
         late: str = "send",  # "send" | "drop" | "abort"
         late_after_us: int = 0,  # drop/abort only: how late we may take a request up ourselves
-        window: int = 0,  # n > 0: closed loop from T0, at most n in flight, arrival ignored (preload)
+        window: int = 0,  # n > 0: closed loop from T0 with n users, arrival ignored
+        think_us: int = 0,  # closed loop: from an answer to the user's next request
+        think: str = "constant",  # or "exponential", of that mean
         pipeline: int = 1024,  # most requests in flight on one connection; most HTTP clients keep to 1
         spin_us: int = 60,  # wake this long before a deadline and spin
-        host_header: str | None = None,
-        path: str = "/",  # http: used where the row has no target
-        expect_bytes: bool = False,  # tcp: echo length comes from resp_bytes, else req_bytes
-    ) -> None: ...
+        options: Mapping[str, str] | None = None,  # the driver's own, see run()
+        tls: str | None = None,  # "system" | "anybody" | path of a PEM file
+        cluster: tuple[Sequence[tuple[str, int]], Sequence[int]] | None = None,  # redis: servers, and each slot's place among them
+        log_requests: bool = False,  # tell on_requests of each
+        seed: int = 1,  # of exponential thinking
+    ) -> None:
+        """Raises ValueError, one line, for what the driver does not have."""
+
+    def workers(self) -> list[Worker]:
+        """After connect(), with driver "python": one for each connection."""
+
     def connect(self, timeout_ms: int = 5000) -> None:
         """Opens all connections. Raises ConnectionError naming host, port and errno. Left out, run() opens
         them as it goes, and requests wait for that."""
@@ -118,6 +166,7 @@ class Replay:
         t0_ns: int,
         on_interval: Callable[[list[Interval]], None] | None = None,
         on_second: Callable[[EngineSecond], None] | None = None,
+        on_requests: Callable[[RequestLog], None] | None = None,
     ) -> Totals:
         """Replays rows sorted by arrival_ns; request i is due at t0_ns + arrival_ns. A t0_ns in the past
         makes requests late. Columns used, by name: arrival_ns int64 (required); op text or dictionary; key_id
@@ -128,10 +177,19 @@ class Replay:
         on_interval gets each second once, in order, when all its requests have ended. Callbacks run on the
         thread that called run(). If one raises, the run is stopped and raises the same; so it is with Ctrl-C.
 
-        redis: get gets read -> GET; set add replace cas write -> SET (PX ttl_ms); append prepend -> APPEND;
-        delete trim -> DEL; incr; decr; touch -> EXISTS; others -> GET. http: an op that is a method is sent
-        so; read -> GET; set write -> PUT; others POST if req_bytes > 0, else GET; "/{key}" at the end of
-        `path` becomes the row's key. tcp: req_bytes (at least 1) out, as many back."""
+        Requests with a session_id keep to one connection each, in order. Of a driver's options, with their defaults first:
+
+        redis: get gets -> GET; set cas write -> SET (PX ttl_ms); add, replace -> SET NX, XX; append prepend ->
+        APPEND; delete trim -> DEL; incr; decr; touch -> TOUCH, PEXPIRE with a ttl; others -> GET. resp=2|3, user,
+        password, db. memcached: each by its own name; cas -> set. protocol=text|meta. http, http2: an op that is a
+        method is sent so; read -> GET; set write -> PUT; others POST if req_bytes > 0, else GET. path=/ (used where the
+        row has no target; "{key}" at its end becomes the row's key), headers ("Name: value" lines). grpc: unary; target
+        or path is the method; one protobuf field of bytes makes the body req_bytes long. headers. openai: streamed
+        chat, or completion by op; prompt_tokens words, output_tokens as max_tokens, prefix_hashes share text. path=/v1,
+        model=default, key, usage=ask|leave, block_tokens=512, headers. tcp: req_bytes (at least 1) out, as many back.
+        answer=echo|resp_bytes. udp: req_bytes (at least 8) out, the first 8 of them a number that must come back; what
+        does not is lost: timed_out. block: read write trim flush at offset_bytes. engine=auto|io_uring|threads,
+        direct=auto|yes|no, access=rw|ro, size (makes or extends a file). null: answered as it leaves."""
 
     def stop(self) -> None:
         """Within 100 ms nothing more is sent; the rest of the stream is read and counted unsent; run()
@@ -149,9 +207,15 @@ def hdr_counts_below(hdr: bytes, bounds: Sequence[int]) -> list[int]:
     """How many recorded values are at or below each bound."""
 
 def hdr_mean(hdr: bytes) -> float: ...
+def hdr_ks(a: bytes, b: bytes, floor: int) -> float:
+    """Largest difference of two cumulative distributions, values below `floor` taken as one; 0 where one is empty."""
+
 def monotonic_ns() -> int: ...
 def key_text(key_id: int, key_bytes: int) -> str:
     """Hex of key_id, zero-padded on the left to key_bytes (never shorter than the hex itself)."""
+
+def value(key_id: int, bytes: int) -> bytes:
+    """The payload that a store of this key carries."""
 
 def serve(
     *,

@@ -17,6 +17,12 @@ def _replay() -> tuple[Callable[[argparse.ArgumentParser], None], Run]:
     return replay_command.add_arguments, replay_command.run
 
 
+def _capacity() -> tuple[Callable[[argparse.ArgumentParser], None], Run]:
+    from agent import capacity_command
+
+    return capacity_command.add_arguments, capacity_command.run
+
+
 def _trace() -> tuple[Callable[[argparse.ArgumentParser], None], Run]:
     from agent import trace_command
 
@@ -49,6 +55,7 @@ def _target() -> tuple[Callable[[argparse.ArgumentParser], None], Run]:
 
 COMMANDS = {
     "replay": (_replay, "replay one trace against one server, as one would use wrk"),
+    "capacity": (_capacity, "find the highest rate that a server takes within an objective"),
     "trace": (_trace, "import, describe and list traces"),
     "inject": (_inject, "apply one violation to this machine for a while, under the guard"),
     "undo": (_undo, "undo whatever a dead agent left on this machine"),

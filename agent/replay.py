@@ -9,29 +9,41 @@ from typing import Any
 
 import pyarrow as pa
 
-from agent import _engine, selfcheck
+from agent import _engine, drivers, selfcheck
+from agent.cluster import Servers
+from agent.endpoint import Endpoint
+from agent.request_log import RequestLog
 from protos.records import ENGINE, HISTOGRAMS, INTERVALS
 from traces.errors import InvalidInput, OutOfReach
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99_9": 0.999, "max": 1.0}
 _SHOWN = ("p50", "p99", "p99_9")
 _KINDS = ("slip", "service", "response")
+_TOKEN_KINDS = ("ttft", "tpot")
+_CREW_ENDS_WITHIN_S = 2.0
+# HTTP clients do not pipeline: one request a connection at a time.
+_PIPELINE = {"http": 1, "openai": 1}
+_DEEP = 1024
+# Fewer gaps than these say nothing about their law.
+_LEAST_GAPS = 500
 
 
 @dataclass(frozen=True)
 class ReplayOrder:
     """What to replay against. Seconds below `warmup_s` are phase `warmup` and not in the summary."""
 
-    driver: str
-    host: str
-    port: int
-    path: str = "/"
+    endpoint: Endpoint
     cores: tuple[int, ...] = ()
     connections: int = 8
     timeout_ms: int = 1000
     late: str = "send"
     warmup_s: int = 0
     window: int = 0
+    think_us: int = 0
+    think: str = "constant"
+    pipeline: int | None = None
+    cluster: Servers | None = None
+    seed: int = 1
     gates: selfcheck.Gates = field(default_factory=selfcheck.Gates)
 
 
@@ -47,45 +59,78 @@ class Live:
     slip_p99_ns: int
     response_p50_ns: int
     response_p99_ns: int
+    verdict: str = "valid"
+    reasons: tuple[str, ...] = ()
 
 
 class Replay:
     """Arm, run (blocking), read. `stop` may come from any thread."""
 
-    def __init__(self, order: ReplayOrder, agent: str = "local", on_live: Callable[[Live], None] | None = None) -> None:
+    def __init__(
+        self,
+        order: ReplayOrder,
+        agent: str = "local",
+        on_live: Callable[[Live], None] | None = None,
+        log: RequestLog | None = None,
+    ) -> None:
+        """Raises InvalidInput for options that the driver does not have, OutOfReach for a name without an address."""
         self.order = order
         self._agent = agent
         self._on_live = on_live
+        self._log = log
         self._intervals: list[_engine.Interval] = []
         self._seconds: list[_engine.EngineSecond] = []
         self._lock = threading.Lock()
         self.totals: _engine.Totals | None = None
-        self._engine = _engine.Replay(
-            driver=order.driver,
-            host=order.host,
-            port=order.port,
-            connections=order.connections,
-            cores=order.cores,
-            timeout_ms=order.timeout_ms,
-            late=order.late,
-            window=order.window,
-            pipeline=1 if order.driver == "http" else 1024,  # HTTP clients do not pipeline: one request a connection at a time
-            options={"path": order.path} if order.driver == "http" else {},
-        )
+        self._crew: drivers.Crew | None = None
+        to = order.endpoint
+        self._driver = None if to.in_engine else drivers.load(to.driver, to.options.get("url", ""), to.options)
+        try:
+            self._engine = _engine.Replay(
+                driver=to.driver if to.in_engine else "python",
+                host=to.host,
+                port=to.port,
+                connections=order.connections,
+                cores=order.cores,
+                timeout_ms=order.timeout_ms,
+                late=order.late,
+                window=order.window,
+                think_us=order.think_us,
+                think=order.think,
+                pipeline=order.pipeline or _PIPELINE.get(to.driver, _DEEP),
+                options=dict(to.options) if to.in_engine else {},
+                tls=to.tls,
+                cluster=order.cluster,
+                log_requests=log is not None,
+                seed=order.seed,
+            )
+        except ValueError as error:
+            raise InvalidInput(f"{to.driver}: {error}") from None
+        except ConnectionError as error:
+            raise OutOfReach(f"{to.driver}://{error}; is that its address?") from None
 
     def arm(self, timeout_ms: int = 5000) -> None:
         """Opens the connections. Raises OutOfReach, one line."""
+        to = self.order.endpoint
         try:
             self._engine.connect(timeout_ms)
-        except ConnectionError as error:
-            raise OutOfReach(f"{self.order.driver}://{error}; is the system up, and is that its address?") from None
+            if self._driver is not None:
+                self._crew = drivers.Crew(self._driver, self._engine.workers())
+        except OSError as error:
+            raise OutOfReach(f"{to.driver}://{error}; is the system up, and is that its address?") from None
 
     def run(self, rows: pa.RecordBatchReader, t0_ns: int) -> None:
         """To the end of the trace, or to a stop. Raises InvalidInput for rows that cannot be replayed."""
         try:
-            self.totals = self._engine.run(rows, t0_ns, self._heard, self._second)
+            on_requests = None if self._log is None else self._log.write
+            self.totals = self._engine.run(rows, t0_ns, self._heard, self._second, on_requests)
         except ValueError as error:
             raise InvalidInput(f"trace: {error}") from None
+        finally:
+            if self._crew is not None:
+                self._crew.join(_CREW_ENDS_WITHIN_S)
+            if self._log is not None:
+                self._log.close()
 
     def stop(self) -> None:
         self._engine.stop()
@@ -109,17 +154,29 @@ class Replay:
         if self._on_live is not None:
             slip = _merged(intervals, "slip")
             response = _merged(intervals, "response")
+            sent = _engine.hdr_count(slip) > 0
+            second = intervals[0].second
+            walls = [s for s in self._seconds if s.second == second]
+            slip_p99 = _engine.hdr_quantiles(slip, [0.99])[0]
+            judged = selfcheck.judge_second(
+                slip_p99 if sent else None,
+                max((s.run_delay_ns for s in walls), default=0),
+                max((s.steal_ns for s in walls), default=0),
+                self.order.gates,
+            )
             p50, p99 = _engine.hdr_quantiles(response, [0.5, 0.99])
             self._on_live(
                 Live(
-                    second=intervals[0].second,
+                    second=second,
                     scheduled=sum(i.scheduled for i in intervals),
                     completed=sum(i.completed for i in intervals),
                     failed=sum(sum(i.errors.values()) + i.timed_out for i in intervals),
                     inflight=self._seconds[-1].inflight if self._seconds else 0,
-                    slip_p99_ns=_engine.hdr_quantiles(slip, [0.99])[0],
+                    slip_p99_ns=slip_p99,
                     response_p50_ns=p50,
                     response_p99_ns=p99,
+                    verdict=judged.verdict,
+                    reasons=judged.reasons,
                 )
             )
 
@@ -144,12 +201,15 @@ class Replay:
                 if not name.endswith("_ns"):
                     row[name] = getattr(i, name)
             row["errors"] = list(i.errors.items())
-            for kind in _KINDS:
+            for kind in (*_KINDS, *_TOKEN_KINDS):
                 hdr = getattr(i, kind)
+                if not hdr:
+                    continue
                 empty = _engine.hdr_count(hdr) == 0
                 values: Sequence[int | None] = (None,) * 3 if empty else _engine.hdr_quantiles(hdr, [0.5, 0.99, 1.0])
-                for name, value in zip(("p50", "p99", "max"), values, strict=True):
-                    row[f"{kind}_{name}_ns"] = value
+                if kind in _KINDS:
+                    for name, value in zip(("p50", "p99", "max"), values, strict=True):
+                        row[f"{kind}_{name}_ns"] = value
                 histograms.append(
                     {
                         "agent": self._agent,
@@ -162,7 +222,7 @@ class Replay:
                 )
             rows.append(row)
         engine = [
-            {"agent": self._agent, **{n: getattr(s, n) for n in ENGINE.names if n != "agent"}}
+            {"agent": self._agent, "gap_ks": gap_ks(s), **{n: getattr(s, n) for n in ENGINE.names if n not in ("agent", "gap_ks")}}
             for s in sorted(self._seconds, key=lambda s: (s.second, s.core))
         ]
         return {
@@ -198,6 +258,7 @@ class Replay:
             "rate_due_per_s": round(total["scheduled"] / seconds, 3) if seconds else 0.0,
             "rate_done_per_s": round(total["completed"] / seconds, 3) if seconds else 0.0,
             **{f"{kind}_us": _quantiles_us(hdr[kind], ends["timed_out"] if kind == "response" else 0) for kind in _KINDS},
+            **self._tokens(intervals),
             "dose": [],
             "misses": total["misses"],
             "sent": total["sent"],
@@ -207,6 +268,16 @@ class Replay:
             "notes": notes,
         }
 
+    def _tokens(self, intervals: Sequence[_engine.Interval]) -> dict[str, Any]:
+        """Figures of streamed answers, where there are any."""
+        streamed = [i for i in intervals if i.ttft]
+        if not streamed:
+            return {}
+        seconds = len({i.second for i in intervals})
+        tokens = sum(i.output_tokens for i in streamed)
+        figures = {f"{kind}_us": _quantiles_us(_merged(streamed, kind), 0) for kind in _TOKEN_KINDS}
+        return {**figures, "output_tokens": tokens, "output_tokens_per_s": round(tokens / seconds, 3)}
+
     def merged(self, kind: str) -> bytes:
         """One histogram of the measured seconds, HdrHistogram V2."""
         return _merged(self.measured(), kind)
@@ -214,7 +285,9 @@ class Replay:
     def spectrum(self) -> dict[str, dict[str, float | None]]:
         """slip, service, response at p50 to the maximum, microseconds."""
         timed_out = sum(i.timed_out for i in self.measured())
-        return {kind: _quantiles_us(self.merged(kind), timed_out if kind == "response" else 0, tuple(QUANTILES)) for kind in _KINDS}
+        measured = self.measured()
+        kinds = [*_KINDS, *(kind for kind in _TOKEN_KINDS if any(getattr(i, kind) for i in measured))]
+        return {kind: _quantiles_us(self.merged(kind), timed_out if kind == "response" else 0, tuple(QUANTILES)) for kind in kinds}
 
     def _judged(
         self,
@@ -235,6 +308,7 @@ class Replay:
             steal_ns=[s.steal_ns for s in walls],
             inflight=[s.inflight + s.backlog for s in walls],
             pinned=all(s.pinned for s in walls),
+            gap_ks=[ks for s in walls if (ks := gap_ks(s)) is not None and _engine.hdr_count(s.gap_sent) >= _LEAST_GAPS],
         )
         return selfcheck.judge(
             scheduled=scheduled,
@@ -247,13 +321,18 @@ class Replay:
         )
 
 
+def gap_ks(second: _engine.EngineSecond) -> float | None:
+    """How far the gaps between requests, as they left, are from those of the schedule; None in a closed loop."""
+    return _engine.hdr_ks(second.gap_due, second.gap_sent, selfcheck.GAP_FLOOR_NS) if second.gap_due else None
+
+
 def outcome(scheduled: int, completed: int) -> str:
     """What the system did: half of the requests answered is the least that counts as functioning."""
     return "functions" if scheduled and completed >= 0.5 * scheduled else "fails"
 
 
 def _merged(intervals: Sequence[_engine.Interval], kind: str) -> bytes:
-    return _engine.hdr_merge([getattr(i, kind) for i in intervals])
+    return _engine.hdr_merge([blob for i in intervals if (blob := getattr(i, kind))])
 
 
 def _quantiles_us(hdr: bytes, censored: int, names: Sequence[str] = _SHOWN) -> dict[str, float | None]:

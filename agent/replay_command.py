@@ -1,9 +1,7 @@
 """`offspec replay TRACE URL`: the campaign's engine as a command, against one server."""
 
 import argparse
-import ipaddress
 import json
-import re
 import sys
 import tempfile
 import threading
@@ -11,121 +9,68 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from agent.load_arguments import add_load_arguments, duration_ns, load_of, rate_of, whole_seconds
 from traces.errors import InvalidInput, UsageError
 
-_PORTS = {"redis": 6379, "http": 80}
-_LEAD_NS = 200_000_000
+LEAD_NS = 200_000_000
 _QUIET_LIMIT_S = 30.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("trace", metavar="TRACE", help="a trace file, or a synthesis such as poisson:50000,keys=1000,get=0.9")
-    parser.add_argument("url", metavar="URL", help="redis://HOST:PORT, http://HOST:PORT/PATH or tcp://HOST:PORT")
+    add_load_arguments(parser)
     parser.add_argument("--rate", help="replay at this mean rate, such as 20000/s, by speeding the trace up or down")
     parser.add_argument("--for", dest="duration", default="10s", metavar="TIME", help="measured time (default: %(default)s)")
-    parser.add_argument("--warmup", default="0s", metavar="TIME", help="before it, not counted (default: %(default)s)")
-    parser.add_argument("--connections", type=int, default=8, help="default: %(default)s")
-    parser.add_argument("--cores", default="", metavar="LIST", help="pin one engine thread to each, such as 1 or 2,3 (default: unpinned)")
-    parser.add_argument("--timeout", default="1s", metavar="TIME", help="of one request, from when it was due (default: %(default)s)")
     parser.add_argument("--late", choices=["send", "drop", "abort"], default="send", help="what to do with a late request")
-    parser.add_argument("--preload", action="store_true", help="store every key of the trace first")
-    parser.add_argument("--format", help="the trace's format, where the content does not tell")
-    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the format; repeatable")
-    parser.add_argument("--spread", choices=["poisson", "equidistant", "start"], help="how to spread stamps that are too coarse")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--users", type=int, default=0, metavar="N", help="closed loop: N users, each waits for its answer; times are ignored"
+    )
+    parser.add_argument("--think", default="0s", metavar="TIME", help="users: pause after an answer; exponential:TIME draws it")
     parser.add_argument("--objective", action="append", default=[], metavar="BOUND", help="such as 'response_p99 < 2ms'; repeatable")
     parser.add_argument("--hdr", type=Path, metavar="FILE", help="write the response histogram (HdrHistogram V2)")
-    parser.add_argument("--yes", action="store_true", help="load a server that is not on this machine")
-    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no live line")
+    parser.add_argument("--requests", type=Path, metavar="FILE", help="write one row a request (Parquet)")
+    parser.add_argument("--no-noise-floor", action="store_true", help="do not measure first what the instrument itself adds (1 s)")
 
 
-def _seconds(text: str, flag: str, least: int) -> int:
-    from traces.quantities import parse_duration
-
-    try:
-        nanoseconds = parse_duration(text, flag)
-    except InvalidInput as error:
-        raise UsageError(str(error)) from None
-    if nanoseconds % 1_000_000_000 or nanoseconds < least * 1_000_000_000:
-        raise UsageError(f"{flag} {text}: figures are kept by the second; give whole seconds, at least {least}s")
-    return nanoseconds // 1_000_000_000
-
-
-def _address(url: str, yes: bool) -> tuple[str, str, int, str]:
-    try:
-        parts = urlsplit(url)
-        port = parts.port or _PORTS.get(parts.scheme, 0)
-    except ValueError:
-        parts, port = urlsplit(""), 0
-    if parts.scheme not in ("redis", "http", "tcp") or not parts.hostname or not port:
-        raise UsageError(f"{url}: expected redis://HOST:PORT, http://HOST:PORT/PATH or tcp://HOST:PORT")
-    if not _loopback(parts.hostname) and not yes:
-        raise UsageError(f"{url}: not on this machine; a replay can take a server down: say --yes if it is yours to load")
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return parts.scheme, parts.hostname, port, path
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _cores(text: str) -> tuple[int, ...]:
-    if text and not re.fullmatch(r"\d+(,\d+)*", text):
-        raise UsageError(f"--cores {text}: expected core numbers, such as 1 or 2,3")
-    return tuple(int(part) for part in text.split(",") if part)
+def _think(text: str) -> tuple[int, str]:
+    law, colon, time_ = text.rpartition(":")
+    if colon and law not in ("constant", "exponential"):
+        raise UsageError(f"--think {text}: expected TIME, constant:TIME or exponential:TIME")
+    return duration_ns(time_, "--think") // 1000, law or "constant"
 
 
 def run(args: argparse.Namespace) -> int:
+    from agent import noise_floor
     from agent.objectives import missed, parse_objective
     from agent.replay import Replay, ReplayOrder
-    from agent.trace_command import options_of
-    from traces.compile import compile_workload
-    from traces.compiled import preload_rows, shard_batches
-    from traces.quantities import parse_duration, parse_rate
-    from traces.source import open_trace
+    from agent.request_log import RequestLog
+    from traces.compiled import shard_batches
 
-    driver, host, port, path = _address(args.url, args.yes)
     objectives = [parse_objective(text) for text in args.objective]
-    measure_s, warmup_s = _seconds(args.duration, "--for", 1), _seconds(args.warmup, "--warmup", 0)
-    if args.connections < 1:
-        raise UsageError(f"--connections {args.connections}: expected 1 or more")
-    try:
-        timeout_ms = max(1, parse_duration(args.timeout, "--timeout") // 1_000_000)
-        rate = None if args.rate is None else parse_rate(args.rate, "--rate")
-    except InvalidInput as error:
-        raise UsageError(str(error)) from None
-    order = ReplayOrder(driver, host, port, path, _cores(args.cores), args.connections, timeout_ms, args.late, warmup_s)
-    trace = open_trace(args.trace, format=args.format, options=options_of(args.option), seed=args.seed)
+    measure_s, warmup_s = whole_seconds(args.duration, "--for", 1), whole_seconds(args.warmup, "--warmup", 0)
+    think_us, think = _think(args.think)
+    if args.users < 0 or (think_us and not args.users):
+        raise UsageError(f"--users {args.users} --think {args.think}: only users think; expected at least one")
+    rate = rate_of(args.rate)
+    load = load_of(
+        args,
+        warmup_s,
+        lambda **given: ReplayOrder(late=args.late, window=args.users, think_us=think_us, think=think, **given),
+    )
+    order = load.order
     with tempfile.TemporaryDirectory(prefix="offspec-replay-") as folder:
-        made = compile_workload(
-            trace,
-            [],
-            driver=driver,
-            duration_ns=(warmup_s + measure_s) * 1_000_000_000,
-            out_dir=Path(folder),
-            rate_per_s=rate,
-            seed=args.seed,
-            spread=args.spread,
-            rate_over="replayed",
-        )
-        for note in () if args.quiet else made.notes:
-            print(f"trace: {note}", file=sys.stderr)
+        made = load.compiled(warmup_s + measure_s, rate, Path(folder))
         if args.preload:
-            loader = Replay(ReplayOrder(driver, host, port, path, order.cores, timeout_ms=30_000, window=64))
-            loader.arm()
-            loader.run(preload_rows(made.path).to_reader(), time.monotonic_ns())
+            load.preload(made.path)
+        floor = None
+        if not args.no_noise_floor and order.endpoint.in_engine:
+            floor = noise_floor.measure(order.cores, order.connections, made.rows / (warmup_s + measure_s))
         live = _LiveLine(warmup_s + measure_s, args.quiet)
-        replay = Replay(order, on_live=live)
+        replay = Replay(order, on_live=live, log=_log(args.requests, RequestLog))
         replay.arm()
         interrupted = _run(replay, shard_batches(made.path))
         live.close()
-    summary = replay.summary()
+    summary = replay.summary() | ({"noise_floor": floor} if floor else {})
     if args.hdr is not None:
         args.hdr.write_bytes(replay.merged("response"))
     misses = missed(summary, objectives)
@@ -144,13 +89,20 @@ def run(args: argparse.Namespace) -> int:
     return 10 if misses else 0
 
 
+def _log(path: Path | None, make: Any) -> Any:
+    try:
+        return None if path is None else make(path)
+    except OSError as error:
+        raise UsageError(f"--requests {path}: {error.strerror or error}; give a path that can be written") from None
+
+
 def _run(replay: Any, rows: Any) -> bool:
     """The engine on a thread, so that Ctrl-C is heard; true if it was."""
     failed: list[BaseException] = []
 
     def work() -> None:
         try:
-            replay.run(rows, time.monotonic_ns() + _LEAD_NS)
+            replay.run(rows, time.monotonic_ns() + LEAD_NS)
         except InvalidInput as error:
             failed.append(error)
 
@@ -185,9 +137,12 @@ class _LiveLine:
             f"{live.second + 1:>4}/{self._total_s} s  due {live.scheduled:>8,}  done {live.completed:>8,}  lost {live.failed:>6,}  "
             f"slip p99 {live.slip_p99_ns / 1e3:>7.0f} us  response p50 {live.response_p50_ns / 1e3:>7.0f} us  "
             f"p99 {live.response_p99_ns / 1e3:>8.0f} us"
-        )
-        if self._tty:
+        ) + (f"  {live.verdict}: {', '.join(live.reasons)}" if live.verdict != "valid" else "")
+        if self._tty and live.verdict == "valid":
             print(f"\r\x1b[2K{line}", end="", file=sys.stderr, flush=True)
+        elif self._tty:
+            # A second that is in doubt stays on the screen.
+            print(f"\r\x1b[2K{line}", file=sys.stderr, flush=True)
         elif (live.second + 1) % self._every == 0 or time.monotonic() - self._last > _QUIET_LIMIT_S:
             print(line, file=sys.stderr, flush=True)
             self._last = time.monotonic()
@@ -211,5 +166,11 @@ def _text(summary: Mapping[str, Any], spectrum: Mapping[str, Mapping[str, float 
     lines.append("ends      " + ", ".join(f"{name} {n:,}" for name, n in ends.items()))
     lines.append(f"verdict   {summary['verdict']}" + (f": {'; '.join(summary['reasons'])}" if summary["reasons"] else ""))
     lines.append(f"outcome   {summary['outcome']}" + (", saturated: requests piled up" if summary["saturated"] else ""))
+    if "output_tokens" in summary:
+        lines.append(f"tokens    {summary['output_tokens']:,} ({summary['output_tokens_per_s']:,.0f}/s)")
+    if "noise_floor" in summary:
+        floor = summary["noise_floor"]
+        figures = ", ".join(f"{k} p50 {floor[f'{k}_us']['p50']:,.1f} p99 {floor[f'{k}_us']['p99']:,.1f}" for k in ("slip", "response"))
+        lines.append(f"floor     {figures} us against an echo at {floor['rate_per_s']:,.0f}/s")
     lines += [f"note      {note}" for note in summary["notes"]]
     return "\n".join(lines)

@@ -25,6 +25,7 @@ class EngineFigures:
     steal_ns: Sequence[int]
     inflight: Sequence[int]
     pinned: bool
+    gap_ks: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,12 @@ class Judged:
 
 _SUSPECT_SLIP_SHARE = 0.3
 _MOST_RUN_DELAY = 0.02
+_HOPELESS_RUN_DELAY = 0.1
+_MOST_GAP_KS = 0.1
 _STEADY_S = 4
+
+GAP_FLOOR_NS = 20_000
+"""Gaps below this are taken as one: requests that are due within the time of one pass over the connections leave together."""
 
 
 def judge(
@@ -65,17 +71,35 @@ def judge(
             invalid.append(f"{shown} over {gates.slip_p99_ns / 1000:.0f} us{where}: the generator was late")
         elif slip_p99_ns > _SUSPECT_SLIP_SHARE * gates.slip_p99_ns:
             suspect.append(f"{shown} is over {_SUSPECT_SLIP_SHARE:.0%} of its gate{where}")
+    worst_ks = max(engine.gap_ks, default=0.0)
+    if worst_ks > _MOST_GAP_KS:
+        suspect.append(f"the gaps between requests were not those of the schedule (KS distance {worst_ks:.2f} in the worst second)")
     if feed_starved:
         suspect.append(f"the trace was read too slowly {feed_starved} times")
     seconds = max(1, len(engine.run_delay_ns))
     delay = sum(engine.run_delay_ns) / seconds / 1e9
     if delay > _MOST_RUN_DELAY:
-        suspect.append(f"the engine waited for its core {delay:.1%} of the time: somebody shares it")
+        shared = f"the engine waited for its core {delay:.1%} of the time: somebody shares it"
+        (invalid if delay > _HOPELESS_RUN_DELAY else suspect).append(shared)
     steal = sum(engine.steal_ns) / seconds / 1e9
     if steal > gates.steal:
         suspect.append(f"the hypervisor took {steal:.1%} of the engine's core (gate {gates.steal:.0%})")
     verdict = "invalid" if invalid else "suspect" if suspect else "valid"
     return Judged(verdict, (*invalid, *suspect), _saturated(engine.inflight))
+
+
+def judge_second(slip_p99_ns: int | None, run_delay_ns: int, steal_ns: int, gates: Gates) -> Judged:
+    """The verdict on one second as it closes: what a person who watches needs to see before the end."""
+    invalid: list[str] = []
+    suspect: list[str] = []
+    if slip_p99_ns is not None and slip_p99_ns > gates.slip_p99_ns:
+        invalid.append(f"slip p99 {slip_p99_ns / 1000:.0f} us")
+    delay, steal = run_delay_ns / 1e9, steal_ns / 1e9
+    if delay > _MOST_RUN_DELAY:
+        (invalid if delay > _HOPELESS_RUN_DELAY else suspect).append(f"waited {delay:.0%} for its core")
+    if steal > gates.steal:
+        suspect.append(f"steal {steal:.0%}")
+    return Judged("invalid" if invalid else "suspect" if suspect else "valid", (*invalid, *suspect), False)
 
 
 def _saturated(inflight: Sequence[int]) -> bool:

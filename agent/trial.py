@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from agent import launcher
 from agent.dose import DoseWatch
+from agent.endpoint import Endpoint
 from agent.launcher import Child, LaunchFailed
 from agent.ledger import Ledger
 from agent.metrics import Figures
@@ -39,6 +40,14 @@ _PRELOAD_WINDOW = 64
 _LOG_TAIL_BYTES = 4096
 _EXITED_AT_ONCE_S = 0.25
 _START_LEAST_NS = 50_000_000
+
+
+def endpoint_of(told: pb.Endpoint) -> Endpoint:
+    """An endpoint from the controller's words."""
+    options = dict(told.options)
+    if told.path not in ("", "/") and told.driver in ("http", "http2", "grpc", "openai"):
+        options.setdefault("path", told.path)
+    return Endpoint(told.driver, told.host, told.port, options, told.tls or None)
 
 
 class StepFailed(Exception):
@@ -221,13 +230,9 @@ class Trial:
         rows = preload_rows(path, order.trace.shard, order.trace.shards)
         size = int(pa.compute.sum(rows["req_bytes"]).as_py() or 0) if rows.num_rows else 0
         begun = time.monotonic()
-        e = order.endpoint
         loader = Replay(
             ReplayOrder(
-                e.driver,
-                e.host,
-                e.port,
-                e.path,
+                endpoint_of(order.endpoint),
                 tuple(order.cores),
                 connections=8,
                 timeout_ms=30_000,
@@ -248,14 +253,10 @@ class Trial:
 
     def arm(self, order: pb.Arm) -> dict[str, Any]:
         path = self.fetch_trace(order.trace)
-        e = order.endpoint
         self._arm = order
         self._replay = Replay(
             ReplayOrder(
-                driver=e.driver,
-                host=e.host,
-                port=e.port,
-                path=e.path,
+                endpoint=endpoint_of(order.endpoint),
                 cores=tuple(order.cores),
                 connections=order.connections,
                 timeout_ms=order.timeout_ms,

@@ -12,6 +12,7 @@ from traces.errors import OffspecError
 
 NODE_COMMANDS = {
     "replay": "replay one trace against one server, as one would use wrk",
+    "capacity": "find the highest rate that a server takes within an objective",
     "trace": "import, describe and list traces",
     "inject": "apply one violation to this machine for a while, under the guard",
     "undo": "undo whatever a dead agent left on this machine",

@@ -21,6 +21,7 @@ INTERVALS = pa.schema(
         ("errors", pa.map_(pa.string(), pa.int64())),
         ("bytes_sent", pa.int64()),
         ("bytes_received", pa.int64()),
+        ("output_tokens", pa.int64()),  # of streamed answers
         ("slip_p50_ns", pa.int64()),
         ("slip_p99_ns", pa.int64()),
         ("slip_max_ns", pa.int64()),
@@ -40,7 +41,7 @@ HISTOGRAMS = pa.schema(
         ("second", pa.int32()),
         ("op", pa.string()),
         ("phase", pa.string()),
-        ("kind", pa.string()),  # slip | service | response
+        ("kind", pa.string()),  # slip | service | response; of streamed answers also ttft (from due) and tpot (per token after the first)
         ("hdr", pa.binary()),  # HdrHistogram V2, nanoseconds, 3 significant digits
     ]
 )
@@ -60,9 +61,22 @@ ENGINE = pa.schema(
         ("backlog", pa.int64()),
         ("send_buffer_full", pa.int64()),
         ("reconnects", pa.int64()),
+        ("gap_ks", pa.float64()),  # Kolmogorov-Smirnov distance of the gaps sent from the gaps due; null where there is no schedule
     ]
 )
 """engine/trial=<id>/: what the self-check of the load generator is judged on."""
+
+REQUESTS = pa.schema(
+    [
+        ("row", pa.uint64()),  # place in the compiled trace, or its shard
+        ("due_ns", pa.int64()),  # from T0, as all times here
+        ("sent_ns", pa.int64()),  # null: never left
+        ("done_ns", pa.int64()),  # null: no end was seen, or nothing had left
+        ("op", pa.dictionary(pa.int8(), pa.string())),
+        ("end", pa.dictionary(pa.int8(), pa.string())),  # completed, miss, timed_out, dropped, unsent, or the kind of error
+    ]
+)
+"""requests/: optional, one row a request, in the order in which they ended."""
 
 DOSES = pa.schema(
     [

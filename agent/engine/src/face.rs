@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arrow_array::ffi_stream::{ArrowArrayStreamReader, FFI_ArrowArrayStream};
 use arrow_array::RecordBatchReader;
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
 use pyo3::exceptions::{PyConnectionError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyCapsule;
+use pyo3::types::{PyBytes, PyCapsule};
 
 use crate::clock;
 use crate::collector;
@@ -378,9 +378,19 @@ fn key_text(key_id: u64, key_bytes: u32) -> String {
     out.iter().map(|b| char::from(*b)).collect()
 }
 
+/// The payload that a store of this key carries.
+#[pyfunction]
+fn value(py: Python<'_>, key_id: u64, bytes: u64) -> Py<PyBytes> {
+    static VALUES: OnceLock<Values> = OnceLock::new();
+    let mut out = Vec::new();
+    VALUES.get_or_init(Values::new).append(key_id, bytes, &mut out);
+    PyBytes::new(py, &out).unbind()
+}
+
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Replay>()?;
     report::register(m)?;
     m.add_function(wrap_pyfunction!(monotonic_ns, m)?)?;
+    m.add_function(wrap_pyfunction!(value, m)?)?;
     m.add_function(wrap_pyfunction!(key_text, m)?)
 }

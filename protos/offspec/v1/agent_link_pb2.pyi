@@ -252,16 +252,27 @@ class TraceRef(_message.Message):
     def __init__(self, sha256: _Optional[str] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., shard: _Optional[int] = ..., shards: _Optional[int] = ...) -> None: ...
 
 class Endpoint(_message.Message):
-    __slots__ = ("driver", "host", "port", "path")
+    __slots__ = ("driver", "host", "port", "path", "options", "tls")
+    class OptionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     DRIVER_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
     PORT_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    TLS_FIELD_NUMBER: _ClassVar[int]
     driver: str
     host: str
     port: int
     path: str
-    def __init__(self, driver: _Optional[str] = ..., host: _Optional[str] = ..., port: _Optional[int] = ..., path: _Optional[str] = ...) -> None: ...
+    options: _containers.ScalarMap[str, str]
+    tls: str
+    def __init__(self, driver: _Optional[str] = ..., host: _Optional[str] = ..., port: _Optional[int] = ..., path: _Optional[str] = ..., options: _Optional[_Mapping[str, str]] = ..., tls: _Optional[str] = ...) -> None: ...
 
 class Arm(_message.Message):
     __slots__ = ("trace", "endpoint", "cores", "connections", "timeout_ms", "late", "warmup_s", "measure_s", "drain_ms", "gate_achieved", "gate_slip_p99_ns", "gate_steal")
