@@ -191,6 +191,9 @@ class Replay:
         does not is lost: timed_out. block: read write trim flush at offset_bytes. engine=auto|io_uring|threads,
         direct=auto|yes|no, access=rw|ro, size (makes or extends a file). null: answered as it leaves."""
 
+    def disarm(self) -> None:
+        """Closes what connect() opened and run() has not used; workers that wait are let go."""
+
     def stop(self) -> None:
         """Within 100 ms nothing more is sent; the rest of the stream is read and counted unsent; run()
         returns."""

@@ -115,7 +115,7 @@ class Replay:
         try:
             self._engine.connect(timeout_ms)
             if self._driver is not None:
-                self._crew = drivers.Crew(self._driver, self._engine.workers())
+                self._crew = drivers.Crew(self._driver, self._engine)
         except OSError as error:
             raise OutOfReach(f"{to.driver}://{error}; is the system up, and is that its address?") from None
 

@@ -14,15 +14,18 @@ each connection. That costs: the noise floor of such a driver is that of Python 
         def close(self) -> None: ...
 """
 
+import atexit
 import contextlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Protocol
 
 from agent import _engine
 from traces.errors import InvalidInput
 from traces.projection import DRIVER_GROUP, driver_names
+
+_LAST_WAIT_S = 1.0
 
 
 class Session(Protocol):
@@ -55,10 +58,15 @@ def load(name: str, url: str, options: Mapping[str, str]) -> Driver:
 
 
 class Crew:
-    """A thread and a session for each of the engine's workers. Sessions are opened before the threads begin."""
+    """A thread and a session for each worker of an armed replay. Sessions are opened before the threads begin.
 
-    def __init__(self, driver: Driver, workers: Sequence[_engine.Worker]) -> None:
+    Raises OSError where one cannot be opened.
+    """
+
+    def __init__(self, driver: Driver, replay: _engine.Replay) -> None:
         self._driver = driver
+        self._replay = replay
+        workers = replay.workers()
         sessions: list[Session] = []
         try:
             for _ in workers:
@@ -71,6 +79,13 @@ class Crew:
         self._threads = [threading.Thread(target=self._work, args=pair, name="driver", daemon=True) for pair in pairs]
         for thread in self._threads:
             thread.start()
+        # A thread that still waits inside the engine when the interpreter goes would take the process down with it.
+        atexit.register(self._dismiss)
+
+    def _dismiss(self) -> None:
+        self._replay.stop()
+        self._replay.disarm()
+        self.join(_LAST_WAIT_S)
 
     def _work(self, worker: _engine.Worker, session: Session) -> None:
         current: Session | None = session
@@ -93,6 +108,8 @@ class Crew:
         """After the run: the threads end once the engine has let go of them."""
         for thread in self._threads:
             thread.join(timeout_s)
+        if not any(thread.is_alive() for thread in self._threads):
+            atexit.unregister(self._dismiss)
 
 
 def _close(session: Session | None) -> None:

@@ -265,6 +265,11 @@ impl Replay {
         }
     }
 
+    /// Closes what connect() opened and run() has not used; workers that wait are let go.
+    fn disarm(&self) {
+        drop(self.slot().take());
+    }
+
     fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }

@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::{ring, verify_tls12_signature, verify_tls13_signature, CryptoProvider};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
@@ -16,7 +17,7 @@ const MOST_AT_ONCE: usize = 64 * 1024;
 pub enum Trust {
     /// The system's certificate authorities.
     System,
-    /// Those in this PEM file.
+    /// Those in this PEM file, be they authorities or the server's own certificate.
     File(String),
     /// Anybody: what is measured is a server, not who it is.
     Anybody,
@@ -50,16 +51,12 @@ impl Security {
                 builder.with_root_certificates(roots).with_no_client_auth()
             }
             Trust::File(path) => {
+                let known = certificates(path)?;
                 let mut roots = RootCertStore::empty();
-                let file = std::fs::File::open(path).map_err(|e| format!("{path}: {e}"))?;
-                for certificate in rustls_pemfile::certs(&mut io::BufReader::new(file)) {
-                    let certificate = certificate.map_err(|e| format!("{path}: {e}"))?;
-                    roots.add(certificate).map_err(|e| format!("{path}: {e}"))?;
-                }
-                if roots.is_empty() {
-                    return Err(format!("{path}: no certificate in it; expected PEM"));
-                }
-                builder.with_root_certificates(roots).with_no_client_auth()
+                roots.add_parsable_certificates(known.iter().cloned());
+                let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+                let chains = chains.map_err(|e| format!("{path}: {e}"))?;
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(Known { known, chains })).with_no_client_auth()
             }
         };
         config.alpn_protocols = alpn.map(<[u8]>::to_vec).into_iter().collect();
@@ -144,6 +141,62 @@ impl Tls {
             let piece = &plain[taken..plain.len().min(taken + MOST_AT_ONCE)];
             taken += session.writer().write(piece)?;
         }
+    }
+}
+
+fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let file = std::fs::File::open(path).map_err(|e| format!("{path}: {e}"))?;
+    let read: Result<Vec<_>, _> = rustls_pemfile::certs(&mut io::BufReader::new(file)).collect();
+    let found = read.map_err(|e| format!("{path}: {e}"))?;
+    if found.is_empty() {
+        return Err(format!("{path}: no certificate in it; expected PEM"));
+    }
+    Ok(found)
+}
+
+/// Believes what the certificates of a file sign, and these themselves: a server of one's own often signs its own, and marks it as
+/// an authority, which the rules for chains refuse.
+#[derive(Debug)]
+struct Known {
+    known: Vec<CertificateDer<'static>>,
+    chains: Arc<WebPkiServerVerifier>,
+}
+
+impl ServerCertVerifier for Known {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if self.known.iter().any(|known| known == end_entity) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        self.chains.verify_server_cert(end_entity, intermediates, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chains.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chains.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chains.supported_verify_schemes()
     }
 }
 
