@@ -1,8 +1,8 @@
 """The highest rate at which an objective holds: doubling, bisection, and a second look. Pure; a probe is given.
 
-A probe near the edge is noisy, and a bisection believes each of its probes. So the rate that it ends at is tried again, from below:
-it stands only if it holds a majority of its probes; else the search steps down until one does. That pass costs a few probes and
-keeps one lucky second from becoming the capacity.
+A probe near the edge is noisy, and a bisection believes each of its probes. So a rate that fails is tried again, and fails by the
+majority of three: a disturbance of the machine must not become the capacity. And the rate at the end is tried again from both sides:
+it stands only if it holds by majority, and if the rate above it, which had failed, still does.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 CONFIRMATIONS = 3
+LOWEST = 1024
+"""The search gives up at the first rate divided by this."""
 
 
 @dataclass(frozen=True)
@@ -37,35 +39,44 @@ def search(probe: Callable[[float], Probe], start_per_s: float, most_per_s: floa
         raise ValueError(f"start {start_per_s}, most {most_per_s}, resolution {resolution}")
     tried: list[Probe] = []
 
-    def holds(rate: float) -> bool:
+    def once(rate: float) -> bool:
         tried.append(probe(rate))
         return tried[-1].holds
+
+    def holds(rate: float) -> bool:
+        """One success is believed for now; a failure only by majority."""
+        return once(rate) or (once(rate) and once(rate))
+
+    def bisect(low: float, high: float) -> float:
+        while high - low > resolution * high:
+            middle = (low + high) / 2
+            low, high = (middle, high) if holds(middle) else (low, middle)
+        return low
 
     low, high = 0.0, start_per_s
     while holds(high):
         low = high
         if high >= most_per_s:
-            break
+            return Capacity(low, True, tuple(tried)) if once(low) or once(low) else Capacity(bisect(low / 2, low), False, tuple(tried))
         high = min(high * 2, most_per_s)
-    else:
-        if low == 0.0:
-            while high > start_per_s / 1024 and low == 0.0:
-                if holds(high / 2):
-                    low = high / 2
-                else:
-                    high /= 2
-        while low and high - low > resolution * high:
-            middle = (low + high) / 2
-            low, high = (middle, high) if holds(middle) else (low, middle)
-    at_least = low == most_per_s
-    while low:
-        confirmed = sum(holds(low) for _ in range(CONFIRMATIONS - 1)) + 1
-        if confirmed * 2 > CONFIRMATIONS:
-            return Capacity(low, at_least, tuple(tried))
-        at_least = False
-        low *= 1 - resolution
-        if not holds(low):
-            low *= 1 - resolution
-        if low < start_per_s / 1024:
+    while low == 0.0:
+        if high < start_per_s / LOWEST:
+            return Capacity(None, False, tuple(tried))
+        if holds(high / 2):
+            low = high / 2
+        else:
+            high /= 2
+    low = bisect(low, high)
+    while True:
+        # From below: what had failed must fail again, or the search goes on from there, in steps that double.
+        top, step = low, 2 * resolution
+        while top * (1 + step) < most_per_s and holds(top * (1 + step)):
+            top, step = top * (1 + step), 2 * step
+        if top == low:
             break
-    return Capacity(None, False, tuple(tried))
+        low = bisect(top, min(top * (1 + step), most_per_s))
+    while sum(once(low) for _ in range(CONFIRMATIONS)) * 2 < CONFIRMATIONS:
+        low *= 1 - resolution
+        if low < start_per_s / LOWEST:
+            return Capacity(None, False, tuple(tried))
+    return Capacity(low, False, tuple(tried))

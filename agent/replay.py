@@ -318,6 +318,7 @@ class Replay:
             engine=figures,
             feed_starved=self.totals.feed_starved if self.totals is not None else 0,
             gates=self.order.gates,
+            timed_out=ends["timed_out"],
         )
 
 

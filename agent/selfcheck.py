@@ -40,6 +40,7 @@ _MOST_RUN_DELAY = 0.02
 _HOPELESS_RUN_DELAY = 0.1
 _MOST_GAP_KS = 0.1
 _STEADY_S = 4
+_PILED_UP = 0.05
 
 GAP_FLOOR_NS = 20_000
 """Gaps below this are taken as one: requests that are due within the time of one pass over the connections leave together."""
@@ -54,6 +55,7 @@ def judge(
     engine: EngineFigures,
     feed_starved: int,
     gates: Gates,
+    timed_out: int = 0,
 ) -> Judged:
     """`sent_late_by_us`: requests that never left, or were dropped, for a reason of ours (late policy, feed, stop)."""
     if scheduled == 0:
@@ -85,7 +87,8 @@ def judge(
     if steal > gates.steal:
         suspect.append(f"the hypervisor took {steal:.1%} of the engine's core (gate {gates.steal:.0%})")
     verdict = "invalid" if invalid else "suspect" if suspect else "valid"
-    return Judged(verdict, (*invalid, *suspect), _saturated(engine.inflight))
+    saturated = timed_out > _PILED_UP * scheduled or _saturated(engine.inflight)
+    return Judged(verdict, (*invalid, *suspect), saturated)
 
 
 def judge_second(slip_p99_ns: int | None, run_delay_ns: int, steal_ns: int, gates: Gates) -> Judged:
