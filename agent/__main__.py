@@ -10,6 +10,7 @@ from pathlib import Path
 from agent.ledger import Ledger
 from agent.link import Link
 from agent.metrics import Figures, serve
+from agent.priority import lead_session
 from agent.undo import default_state_dir, replay_leftovers
 from traces.errors import OffspecError
 
@@ -33,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def _run(args: argparse.Namespace) -> int:
+    if (shared := lead_session()) is not None:
+        print(f"offspec agent: {shared}", file=sys.stderr)
     leftovers = replay_leftovers(args.state_dir)
     figures = Figures()
     url, _ = serve(figures)
