@@ -372,6 +372,8 @@ def _asked(axis: str, name: str, raw: Any) -> list[AskedViolation]:
             raise _BadDose((key,), f"{value!r} is not allowed; use one of {', '.join(allowed)}")
         if not allowed and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
             raise _BadDose((key,), f"{value!r} is not a positive number")
+        if key in spec.whole and value != int(value):
+            raise _BadDose((key,), f"{value!r} is not a whole number; give one such as 2")
     given = fields["dose"] if isinstance(fields["dose"], list) else [fields["dose"]]
     if not given:
         raise _BadDose(("dose",), "an empty list; give at least one dose")
@@ -399,4 +401,6 @@ def _dose(spec: ViolationSpec, unit: str, raw: Any) -> float:
     if not spec.low <= dose <= spec.high:
         side = f"over {spec.high:g}" if dose > spec.high else f"under {spec.low:g}"
         raise _BadDose(("dose",), f"{number:g} is {side} ({spec.unit}); give {spec.low:g} to {spec.high:g}")
+    if "dose" in spec.whole and dose != int(dose):
+        raise _BadDose(("dose",), f"{number:g} is not a whole number of {spec.unit}; give one such as 2")
     return dose

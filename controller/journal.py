@@ -131,8 +131,9 @@ class Journal:
     def planned(self) -> int:
         return int(self._db.execute("SELECT count(*) FROM trial").fetchone()[0])
 
-    def unfinished(self) -> int:
-        return int(self._db.execute("SELECT count(*) FROM trial WHERE state='pending'").fetchone()[0])
+    def unfinished(self) -> list[str]:
+        """The trials that still need an attempt, in the order of the plan."""
+        return [r[0] for r in self._db.execute("SELECT id FROM trial WHERE state='pending' ORDER BY position")]
 
     def quarantined(self) -> list[str]:
         return [r[0] for r in self._db.execute("SELECT id FROM trial WHERE state='quarantined' ORDER BY position")]

@@ -45,6 +45,13 @@ def test_a_list_of_doses_becomes_one_condition_a_dose_and_units_are_converted(tm
         ("mebw", "membw", 10, ["unknown violation", "did you mean membw?"]),
         ("ping: 10}", "ping: 10s}", 6, ["systems.redis.ready.ping", "no unit"]),
         ("driver: reds", "driver: redis", 4, ["systems.redis.driver", "'redis', 'http' or 'tcp'"]),
+        (
+            "{cpu: {dose: 5}}, hardware: {cores: {dose: 1.5}}}",
+            "{cpu: {dose: [25, 50], place: same-core}}}",
+            9,
+            ["cores.dose", "1.5 is not a whole number of cores"],
+        ),
+        ("500 MB/s, threads: 1.5", "500 MB/s", 10, ["membw.threads", "1.5 is not a whole number"]),
         ("500 Mb/s", "500 MB/s", 10, ["unit", "GB/s"]),
         ("shar:", "sharing:", 9, ["unknown axis", "did you mean sharing?"]),
         ("nominal:", "noisy:", 9, ["nominal is always there"]),
