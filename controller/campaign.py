@@ -8,13 +8,12 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -24,74 +23,42 @@ from pydantic import (
 
 from controller.attempts import AskedViolation
 from controller.document import Document, load_document
+from controller.fields import (
+    AtLeastShare,
+    AtMostShare,
+    AtMostTime,
+    Duration,
+    Rate,
+    Text,
+    at_least_share,
+    at_most_share,
+    at_most_time,
+)
 from protos.violations import CATALOGUE, ViolationSpec
 from traces.errors import InvalidInput
-from traces.quantities import parse_duration, parse_quantity, parse_rate
-
-T = TypeVar("T")
+from traces.quantities import parse_quantity
 
 NOMINAL = "nominal"
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-
-
-def _plain(parse: Callable[[str], T], text: str) -> T:
-    """Our own parsers' errors as pydantic wants them, so that they get their line."""
-    try:
-        return parse(text)
-    except InvalidInput as error:
-        raise ValueError(str(error).partition(": ")[2] or str(error)) from None
-
-
-def _ns(text: Any) -> int:
-    if isinstance(text, int | float) and not isinstance(text, bool):
-        raise ValueError(f"{text} has no unit; write a duration such as 10s or 500ms")
-    return _plain(parse_duration, str(text))
-
-
-def _rate(text: Any) -> float:
-    return _plain(parse_rate, str(text))
-
-
-def _threshold(text: Any) -> "Threshold":
-    match = re.fullmatch(r"\s*(<=|>=|<|>)\s*(.+?)\s*", str(text))
-    if match is None:
-        raise ValueError(f"{text!r} is not a bound; write one such as '< 2ms' or '>= 99%'")
-    number, unit = _plain(parse_quantity, match[2])
-    scales = {"": 1.0, "percent": 0.01, "ns": 1e-3, "us": 1.0, "ms": 1e3, "s": 1e6}
-    if unit not in scales:
-        raise ValueError(f"{text!r}: unit {unit!r} is unknown here; use us, ms, s or %")
-    return Threshold(relation=match[1], value=number * scales[unit], text=str(text))
-
-
-DurationNs = Annotated[int, BeforeValidator(_ns), Field(json_schema_extra={"type": "string", "examples": ["10s", "500ms"]})]
-Rate = Annotated[float, BeforeValidator(_rate), Field(json_schema_extra={"type": "string", "examples": ["20000/s"]})]
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_TEXTS = (
+    ("systems", "*", "variants", "*", "command", "*"),
+    ("systems", "*", "variants", "*", "env", "*"),
+    ("systems", "*", "variants", "*", "files", "*"),
+    ("workload", "options", "*"),
+)
+"""Where a number or a truth value means the word that is written."""
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Threshold(_Model):
-    """A bound on a figure: shares as numbers from 0 to 1, times in microseconds."""
-
-    relation: str
-    value: float
-    text: str
-
-    def holds(self, figure: float) -> bool:
-        compare = {"<": float.__lt__, "<=": float.__le__, ">": float.__gt__, ">=": float.__ge__}
-        return bool(compare[self.relation](float(figure), self.value))
-
-
-Bound = Annotated[Threshold, BeforeValidator(_threshold), Field(json_schema_extra={"type": "string", "examples": ["< 2ms"]})]
-
-
 class Variant(_Model):
     """How to start one variant. Placeholders: {port} {dir} {core} {cores} {python}."""
 
-    command: tuple[str, ...] = Field(min_length=1)
-    env: Mapping[str, str] = {}
-    files: Mapping[str, str] = {}
+    command: tuple[Text, ...] = Field(min_length=1)
+    env: Mapping[str, Text] = {}
+    files: Mapping[str, Text] = {}
     pin: bool = True
     port: int | None = Field(default=None, ge=1, le=65535)
 
@@ -99,9 +66,11 @@ class Variant(_Model):
 class Ready(_Model):
     """How to tell that a system serves: one probe and how long it may take."""
 
-    ping: DurationNs | None = None
-    http: DurationNs | None = None
-    tcp: DurationNs | None = None
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    ping: Duration | None = None
+    http: Duration | None = None
+    tcp: Duration | None = None
 
     @model_validator(mode="after")
     def _one(self) -> "Ready":
@@ -120,7 +89,7 @@ class Ready(_Model):
 
 class System(_Model):
     driver: Literal["redis", "http", "tcp"]
-    variants: Mapping[Annotated[str, Field(pattern=rf"^{_NAME.pattern}$")], Variant] = Field(min_length=1)
+    variants: Mapping[Annotated[str, Field(pattern=rf"^{NAME.pattern}$")], Variant] = Field(min_length=1)
     ready: Ready
     path: str = "/"
     port: int | None = Field(default=None, ge=1, le=65535)
@@ -146,11 +115,11 @@ class Nodes(_Model):
 class Workload(_Model):
     trace: str
     format: str | None = None
-    options: Mapping[str, str] = {}
+    options: Mapping[str, Text] = {}
     rate: Rate | None = None
     preload: bool = False
     connections: int = Field(default=8, ge=1, le=65536)
-    timeout: DurationNs = 1_000_000_000
+    timeout: Duration = 1_000_000_000
     late: Literal["send", "drop", "abort"] = "send"
     spread: Literal["poisson", "equidistant", "start"] | None = None
     projection: Mapping[str, int | float | str] = {}
@@ -176,10 +145,10 @@ class Design(_Model):
 
 
 class Phases(_Model):
-    warmup: DurationNs = 2_000_000_000
-    measure: DurationNs = 10_000_000_000
-    drain: DurationNs = 1_000_000_000
-    cooldown: DurationNs = 500_000_000
+    warmup: Duration = 2_000_000_000
+    measure: Duration = 10_000_000_000
+    drain: Duration = 1_000_000_000
+    cooldown: Duration = 500_000_000
 
     @field_validator("warmup", "measure")
     @classmethod
@@ -208,10 +177,10 @@ class Phases(_Model):
 class Objectives(_Model):
     """What the system must hold in nominal trials (violated ones are the experiment). Also: what counts as goodput."""
 
-    response_p50: Bound | None = None
-    response_p99: Bound | None = None
-    response_p99_9: Bound | None = None
-    completed: Bound | None = None
+    response_p50: AtMostTime | None = None
+    response_p99: AtMostTime | None = None
+    response_p99_9: AtMostTime | None = None
+    completed: AtLeastShare | None = None
 
     @property
     def goodput_us(self) -> float | None:
@@ -223,10 +192,10 @@ class Objectives(_Model):
 class Gates(_Model):
     """What a measurement must satisfy to be believed."""
 
-    achieved: Bound = _threshold(">= 99%")
-    slip_p99: Bound = _threshold("<= 1ms")
-    dose: Bound = _threshold(">= 90%")
-    steal: Bound = _threshold("<= 1%")
+    achieved: AtLeastShare = at_least_share(">= 99%")
+    slip_p99: AtMostTime = at_most_time("<= 1ms")
+    dose: AtLeastShare = at_least_share(">= 90%")
+    steal: AtMostShare = at_most_share("<= 1%")
 
 
 class Violated(_Model):
@@ -240,7 +209,7 @@ class Violated(_Model):
 class Campaign(_Model):
     """A whole document, checked."""
 
-    campaign: str = Field(pattern=_NAME.pattern)
+    campaign: str = Field(pattern=rf"^{NAME.pattern}$")
     seed: int = Field(default=1, ge=0)
     systems: Mapping[str, System] = Field(min_length=1, max_length=1)
     nodes: Nodes = Nodes()
@@ -301,15 +270,9 @@ def load_campaign(path: Path, folder: Path | None = None) -> Campaign:
     document = load_document(path)
     _check_conditions(document)
     try:
-        return Campaign.model_validate(document.data | {"folder": str((folder or path.parent).resolve())})
+        return Campaign.model_validate(document.with_text(_TEXTS) | {"folder": str((folder or path.parent).resolve())})
     except ValidationError as error:
         _translate(document, error)
-
-
-def json_schema() -> dict[str, Any]:
-    schema = Campaign.model_json_schema(mode="validation")
-    schema["properties"].pop("folder", None)
-    return {"$schema": "http://json-schema.org/draft-07/schema#", **schema}
 
 
 def _translate(document: Document, error: ValidationError) -> NoReturn:
@@ -362,7 +325,7 @@ def _check_conditions(document: Document) -> None:
         at: tuple[str | int, ...] = ("conditions", name)
         if name == NOMINAL:
             document.fail(at, "nominal is always there and has no violations; choose another name")
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             document.fail(at, "a name has small letters, digits, '-', '_' and '.'; rename it")
         if not isinstance(violated, dict) or not violated:
             document.fail(at, "expected violations by axis, such as {sharing: {cpu: {dose: 50}}}")
@@ -409,6 +372,8 @@ def _asked(axis: str, name: str, raw: Any) -> list[AskedViolation]:
             raise _BadDose((key,), f"{value!r} is not allowed; use one of {', '.join(allowed)}")
         if not allowed and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
             raise _BadDose((key,), f"{value!r} is not a positive number")
+        if key in spec.whole and value != int(value):
+            raise _BadDose((key,), f"{value!r} is not a whole number; give one such as 2")
     given = fields["dose"] if isinstance(fields["dose"], list) else [fields["dose"]]
     if not given:
         raise _BadDose(("dose",), "an empty list; give at least one dose")
@@ -436,4 +401,6 @@ def _dose(spec: ViolationSpec, unit: str, raw: Any) -> float:
     if not spec.low <= dose <= spec.high:
         side = f"over {spec.high:g}" if dose > spec.high else f"under {spec.low:g}"
         raise _BadDose(("dose",), f"{number:g} is {side} ({spec.unit}); give {spec.low:g} to {spec.high:g}")
+    if "dose" in spec.whole and dose != int(dose):
+        raise _BadDose(("dose",), f"{number:g} is not a whole number of {spec.unit}; give one such as 2")
     return dose

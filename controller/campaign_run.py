@@ -147,11 +147,12 @@ async def _resume(campaign: Campaign, folder: RunFolder, options: Options) -> in
             "restore it, or start a new run with `offspec run`"
         )
     with Journal.open(folder.journal) as journal:
-        if journal.unfinished() == 0:
+        if not journal.unfinished():
             return _report(campaign, folder, journal, as_json=options.as_json)
         async with _cluster(campaign, options, folder.logs) as cluster:
+            placed = placed_again(plan, campaign, cluster.nodes, journal.unfinished())
             folder.write_json("nodes.json", cluster.fingerprints)
-            return await _run(campaign, placed_again(plan, campaign, cluster.nodes), folder, journal, cluster, options)
+            return await _run(campaign, placed, folder, journal, cluster, options)
 
 
 async def _plan(campaign: Campaign, options: Options) -> Plan:
@@ -173,7 +174,7 @@ async def _run(campaign: Campaign, plan: Plan, folder: RunFolder, journal: Journ
     for made in workloads.values():
         cluster.link.offer_trace(made.sha256, made.path)
     cluster.link.artifact_path = folder.artifact
-    progress = Progress(len(plan.trials), len(plan.trials) - journal.unfinished(), plan.trial_s, quiet=options.quiet)
+    progress = Progress(len(plan.trials), len(plan.trials) - len(journal.unfinished()), plan.trial_s, quiet=options.quiet)
     runner = Runner(
         campaign=campaign,
         plan=plan,

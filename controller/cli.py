@@ -112,9 +112,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _dispatch(args: argparse.Namespace) -> int:
     if args.command == "schema":
-        from controller.campaign import json_schema
+        from controller.schema import campaign_schema
 
-        print(json.dumps(json_schema(), indent=2))
+        print(json.dumps(campaign_schema(), indent=2))
         return 0
     from controller import campaign_run
     from controller.exits import HELD, NOT_HELD, PARTIAL

@@ -1,9 +1,12 @@
 """A YAML document with positions: every value knows its line, so that an error can say where. Limits keep hostile files harmless.
 
-Knows nothing of campaigns.
+Plain words are read by the core schema of YAML 1.2: true and false, decimal numbers, null; all else is text, also 12:30, on and yes,
+which YAML 1.1 makes into 750 and true. The limits hold while the file is parsed. Knows nothing of campaigns.
 """
 
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,18 +17,26 @@ from traces.errors import InvalidInput
 
 _MOST_BYTES = 1 << 20
 _DEEPEST = 32
-_MOST_NODES = 50_000
+_MOST_VALUES = 10_000
+_LONGEST_KEY = 200
+
+_PARSER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+_INT = re.compile(r"[-+]?[0-9]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_WORDS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_NULLS = ("", "~", "null", "Null", "NULL")
 
 Key = str | int
 
 
 @dataclass(frozen=True)
 class Document:
-    """Plain data (dict, list, str, int, float, bool, None) and the line of each path in it."""
+    """Plain data (dict, list, str, int, float, bool, None), the line of each path in it, and how numbers and words were written."""
 
     path: Path
     data: dict[str, Any]
     lines: dict[tuple[Key, ...], int]
+    written: dict[tuple[Key, ...], str]
 
     def line(self, at: Sequence[Key]) -> int:
         """The line of a path, or of the nearest thing around it."""
@@ -39,6 +50,24 @@ class Document:
         name = ".".join(str(part) for part in at)
         raise InvalidInput(f"{self.path}:{self.line(at)}: {name + ': ' if name else ''}{message}")
 
+    def with_text(self, places: Sequence[Sequence[str]]) -> dict[str, Any]:
+        """The data, with numbers and words as they were written where text is meant; `*` in a place stands for any key."""
+        texts = {at: text for at, text in self.written.items() if any(_covers(place, at) for place in places)}
+        data: dict[str, Any] = _replaced(self.data, (), texts)
+        return data
+
+
+def _covers(place: Sequence[str], at: Sequence[Key]) -> bool:
+    return len(place) == len(at) and all(p in ("*", a) for p, a in zip(place, at, strict=True))
+
+
+def _replaced(value: Any, at: tuple[Key, ...], texts: dict[tuple[Key, ...], str]) -> Any:
+    if isinstance(value, dict):
+        return {k: _replaced(v, (*at, k), texts) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_replaced(v, (*at, i), texts) for i, v in enumerate(value)]
+    return texts.get(at, value)
+
 
 def load_document(path: Path) -> Document:
     """Reads one YAML mapping. Raises InvalidInput, one line, for anything else."""
@@ -49,56 +78,106 @@ def load_document(path: Path) -> Document:
     if len(raw) > _MOST_BYTES:
         raise InvalidInput(f"{path}: {len(raw)} bytes; a campaign document has at most {_MOST_BYTES}")
     try:
-        root = yaml.compose(raw.decode("utf-8"), Loader=yaml.SafeLoader)
+        reader = _Reader(path, yaml.parse(raw.decode("utf-8"), Loader=_PARSER))
+        data = reader.document()
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path}: byte {error.start} is not UTF-8; save the document as UTF-8") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InvalidInput(f"{path}:{line}: not YAML: {error.problem}; mend the syntax there") from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except yaml.YAMLError as error:
         raise InvalidInput(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
-    reader = _Reader(path)
-    data = reader.value(root, (), 0) if root is not None else None
     if not isinstance(data, dict):
         raise InvalidInput(f"{path}:1: expected a mapping with campaign, systems, nodes, workload; found {type(data).__name__}")
-    return Document(path, data, reader.lines)
+    return Document(path, data, reader.lines, reader.written)
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
 
 
 class _Reader:
-    def __init__(self, path: Path) -> None:
+    """Makes values of the parser's events as they come, so that a limit is met before the rest is parsed."""
+
+    def __init__(self, path: Path, events: Iterator[yaml.Event]) -> None:
         self._path = path
-        self._seen: set[int] = set()
-        self._loader = yaml.SafeLoader("")
+        self._events = events
+        self._values = 0
         self.lines: dict[tuple[Key, ...], int] = {}
+        self.written: dict[tuple[Key, ...], str] = {}
 
-    def value(self, node: yaml.Node, at: tuple[Key, ...], depth: int) -> Any:
-        line = node.start_mark.line + 1
-        self.lines.setdefault(at, line)
-        if id(node) in self._seen:
-            raise InvalidInput(f"{self._path}:{line}: an alias (*name) is not allowed here; write the value out")
-        self._seen.add(id(node))
-        if depth > _DEEPEST or len(self._seen) > _MOST_NODES:
-            raise InvalidInput(f"{self._path}:{line}: nested deeper than {_DEEPEST} or over {_MOST_NODES} values")
-        if isinstance(node, yaml.MappingNode):
-            made: dict[str, Any] = {}
-            for key_node, value_node in node.value:
-                key = str(self._scalar(key_node)) if isinstance(key_node, yaml.ScalarNode) else ""
-                where = key_node.start_mark.line + 1
-                if not key:
-                    raise InvalidInput(f"{self._path}:{where}: a key must be plain text")
-                if key in made:
-                    raise InvalidInput(f"{self._path}:{where}: key {key!r} appears twice; remove one")
-                self.lines[(*at, key)] = where
-                made[key] = self.value(value_node, (*at, key), depth + 1)
+    def document(self) -> Any:
+        """The only document of the file; None where there is none."""
+        next(self._events)  # start of the stream
+        if not isinstance(next(self._events), yaml.DocumentStartEvent):
+            return None
+        data = self._value(next(self._events), ())
+        next(self._events)  # end of the document
+        after = next(self._events)
+        if isinstance(after, yaml.DocumentStartEvent):
+            self._fail(after, "a second document begins here (---); a campaign is one: remove it")
+        return data
+
+    def _fail(self, event: yaml.Event, message: str) -> NoReturn:
+        raise InvalidInput(f"{self._path}:{_line(event)}: {message}")
+
+    def _value(self, event: yaml.Event, at: tuple[Key, ...]) -> Any:
+        self._count(event, at)
+        self.lines.setdefault(at, _line(event))
+        if isinstance(event, yaml.MappingStartEvent):
+            return self._mapping(at)
+        if isinstance(event, yaml.SequenceStartEvent):
+            made: list[Any] = []
+            while not isinstance(child := next(self._events), yaml.SequenceEndEvent):
+                made.append(self._value(child, (*at, len(made))))
             return made
-        if isinstance(node, yaml.SequenceNode):
-            return [self.value(child, (*at, i), depth + 1) for i, child in enumerate(node.value)]
-        return self._scalar(node)
+        assert isinstance(event, yaml.ScalarEvent)
+        value = self._scalar(event)
+        if not isinstance(value, str) and value is not None:
+            self.written[at] = event.value
+        return value
 
-    def _scalar(self, node: yaml.Node) -> Any:
+    def _count(self, event: yaml.Event, at: tuple[Key, ...]) -> None:
+        if isinstance(event, yaml.AliasEvent):
+            self._fail(event, f"an alias (*{str(event.anchor)[:_LONGEST_KEY]}) is not allowed here; write the value out")
+        self._values += 1
+        if self._values > _MOST_VALUES:
+            self._fail(event, f"more than {_MOST_VALUES} values; a campaign needs far fewer: shorten it")
+        if len(at) > _DEEPEST:
+            self._fail(event, f"nested deeper than {_DEEPEST}; a campaign needs far less: flatten it")
+
+    def _mapping(self, at: tuple[Key, ...]) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            self._count(event, at)
+            # A key is what is written, never a number or a truth value.
+            if not isinstance(event, yaml.ScalarEvent) or not 0 < len(event.value) <= _LONGEST_KEY:
+                self._fail(event, f"a key must be plain text of at most {_LONGEST_KEY} characters")
+            key = event.value
+            if key in made:
+                self._fail(event, f"key {key!r} appears twice; remove one")
+            self.lines[(*at, key)] = _line(event)
+            made[key] = self._value(next(self._events), (*at, key))
+        return made
+
+    def _scalar(self, event: yaml.ScalarEvent) -> str | int | float | bool | None:
+        text = event.value
+        if event.tag not in (None, "!", "tag:yaml.org,2002:str"):
+            self._fail(event, f"tag {event.tag!r} is not known here; remove it")
+        if event.tag is not None or not event.implicit[0]:
+            return text
+        if text in _NULLS:
+            return None
+        if text in _WORDS:
+            return _WORDS[text]
         try:
-            value = self._loader.construct_object(node)
-        except (yaml.YAMLError, ValueError) as error:
-            raise InvalidInput(f"{self._path}:{node.start_mark.line + 1}: {str(error).splitlines()[0]}") from None
-        # A time such as 12:30 or a date is text to us: units are our own business.
-        return value if isinstance(value, str | int | float | bool) or value is None else str(node.value)
+            if _INT.fullmatch(text):
+                return int(text)
+            if _FLOAT.fullmatch(text):
+                number = float(text)
+                if not math.isfinite(number):
+                    self._fail(event, "a number beyond 1e308; give a smaller one")
+                return number
+        except ValueError:  # int() refuses thousands of digits
+            self._fail(event, "a number of too many digits; give a smaller one")
+        return text

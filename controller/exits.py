@@ -9,7 +9,8 @@ Objectives are judged on nominal trials: the violated ones are the experiment, n
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from controller.campaign import NOMINAL, Objectives, Threshold
+from controller.campaign import NOMINAL, Objectives
+from controller.fields import Threshold
 
 HELD, NOT_HELD, NO_DATA, INVALID, PARTIAL = 0, 10, 11, 12, 13
 

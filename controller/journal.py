@@ -8,7 +8,8 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -17,24 +18,27 @@ from controller.attempts import AttemptRecord
 from controller.plan import Plan
 from traces.errors import InvalidInput, Refused
 
-_SCHEMA = """
-CREATE TABLE run (spec_hash TEXT NOT NULL, seed INTEGER NOT NULL, campaign TEXT NOT NULL, begun_unix_ns INTEGER NOT NULL) STRICT;
-CREATE TABLE trial (
+_SCHEMA = (
+    "CREATE TABLE run (spec_hash TEXT NOT NULL, seed INTEGER NOT NULL, campaign TEXT NOT NULL, begun_unix_ns INTEGER NOT NULL) STRICT",
+    """CREATE TABLE trial (
   id TEXT PRIMARY KEY, position INTEGER NOT NULL UNIQUE,
-  state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'done', 'quarantined'))) STRICT;
-CREATE TABLE attempt (
+  state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'done', 'quarantined'))) STRICT""",
+    """CREATE TABLE attempt (
   trial TEXT NOT NULL REFERENCES trial(id), number INTEGER NOT NULL, epoch INTEGER NOT NULL,
   state TEXT NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'ended', 'lost')),
-  failure_class TEXT, record TEXT, PRIMARY KEY (trial, number)) STRICT;
-CREATE TABLE lease (epoch INTEGER PRIMARY KEY AUTOINCREMENT, trial TEXT NOT NULL, granted_unix_ns INTEGER NOT NULL) STRICT;
-CREATE TABLE event (
+  failure_class TEXT, record TEXT, PRIMARY KEY (trial, number)) STRICT""",
+    "CREATE TABLE lease (epoch INTEGER PRIMARY KEY AUTOINCREMENT, trial TEXT NOT NULL, granted_unix_ns INTEGER NOT NULL) STRICT",
+    """CREATE TABLE event (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, unix_ns INTEGER NOT NULL, mono_ns INTEGER NOT NULL,
-  kind TEXT NOT NULL, entity TEXT NOT NULL, detail TEXT NOT NULL) STRICT;
-CREATE TRIGGER trials_end_once BEFORE UPDATE OF state ON trial WHEN OLD.state <> 'pending'
-  BEGIN SELECT RAISE(ABORT, 'this trial has ended'); END;
-CREATE TRIGGER attempts_end_once BEFORE UPDATE ON attempt WHEN OLD.state <> 'running'
-  BEGIN SELECT RAISE(ABORT, 'this attempt has ended'); END;
-"""
+  kind TEXT NOT NULL, entity TEXT NOT NULL, detail TEXT NOT NULL) STRICT""",
+    """CREATE TRIGGER trials_end_once BEFORE UPDATE OF state ON trial WHEN OLD.state <> 'pending'
+  BEGIN SELECT RAISE(ABORT, 'this trial has ended'); END""",
+    """CREATE TRIGGER attempts_end_once BEFORE UPDATE ON attempt WHEN OLD.state <> 'running'
+  BEGIN SELECT RAISE(ABORT, 'this attempt has ended'); END""",
+)
+
+LOST = "controller"
+"""Failure class of an attempt whose controller died. It says nothing about trial or machine, so it is no try at all."""
 
 MOST_TRIES: Mapping[str, int] = {"infra": 4, "invalid": 3}
 """Attempts in all before a trial is quarantined, by what ended the last one. A system that fails is a result: one attempt."""
@@ -59,13 +63,16 @@ class Journal:
     @classmethod
     def create(cls, path: Path, plan: Plan) -> "Journal":
         journal = cls(path)
-        db = journal._db
-        db.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
-        db.execute("BEGIN")
-        db.execute("INSERT INTO run VALUES (?, ?, ?, ?)", (plan.spec_hash, plan.seed, plan.campaign, time.time_ns()))
-        db.executemany("INSERT INTO trial (id, position) VALUES (?, ?)", [(t.id, t.order) for t in plan.trials])
-        journal._event("run", plan.campaign, {"trials": len(plan.trials)})
-        db.execute("COMMIT")
+        try:
+            with journal._writing() as db:
+                for statement in _SCHEMA:
+                    db.execute(statement)
+                db.execute("INSERT INTO run VALUES (?, ?, ?, ?)", (plan.spec_hash, plan.seed, plan.campaign, time.time_ns()))
+                db.executemany("INSERT INTO trial (id, position) VALUES (?, ?)", [(t.id, t.order) for t in plan.trials])
+                journal._event("run", plan.campaign, {"trials": len(plan.trials)})
+        except sqlite3.Error:
+            journal.close()
+            raise
         return journal
 
     @classmethod
@@ -77,10 +84,9 @@ class Journal:
             if journal._db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("the check found damage")
             if not read_only:
-                journal._db.execute("BEGIN")
-                lost = journal._db.execute("UPDATE attempt SET state='lost', failure_class='infra' WHERE state='running'").rowcount
-                journal._event("open", "", {"lost_attempts": lost})
-                journal._db.execute("COMMIT")
+                with journal._writing() as db:
+                    lost = db.execute("UPDATE attempt SET state='lost', failure_class=? WHERE state='running'", (LOST,)).rowcount
+                    journal._event("open", "", {"lost_attempts": lost})
         except sqlite3.DatabaseError as error:
             if journal is not None:
                 journal.close()
@@ -99,6 +105,18 @@ class Journal:
             os.close(self._lock)
             self._lock = None
 
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: on disk when this is left, or, by whatever error, as if it had never begun."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._db
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
     def _event(self, kind: str, entity: str, detail: Mapping[str, Any]) -> None:
         self._db.execute(
             "INSERT INTO event (unix_ns, mono_ns, kind, entity, detail) VALUES (?, ?, ?, ?, ?)",
@@ -113,48 +131,54 @@ class Journal:
     def planned(self) -> int:
         return int(self._db.execute("SELECT count(*) FROM trial").fetchone()[0])
 
-    def unfinished(self) -> int:
-        return int(self._db.execute("SELECT count(*) FROM trial WHERE state='pending'").fetchone()[0])
+    def unfinished(self) -> list[str]:
+        """The trials that still need an attempt, in the order of the plan."""
+        return [r[0] for r in self._db.execute("SELECT id FROM trial WHERE state='pending' ORDER BY position")]
 
     def quarantined(self) -> list[str]:
         return [r[0] for r in self._db.execute("SELECT id FROM trial WHERE state='quarantined' ORDER BY position")]
 
     def begin_attempt(self, trial: str) -> tuple[int, int]:
         """Number of the attempt, and the epoch that fences off everything older."""
-        self._db.execute("BEGIN IMMEDIATE")
-        number = int(self._db.execute("SELECT coalesce(max(number), 0) + 1 FROM attempt WHERE trial=?", (trial,)).fetchone()[0])
-        lease = self._db.execute("INSERT INTO lease (trial, granted_unix_ns) VALUES (?, ?)", (trial, time.time_ns()))
-        # Epochs must grow across runs too, since agents remember the highest that they saw: time comes first.
-        epoch = (time.time_ns() // 1_000_000_000 << 20) + int(lease.lastrowid or 0)
-        self._db.execute("INSERT INTO attempt (trial, number, epoch) VALUES (?, ?, ?)", (trial, number, epoch))
-        self._event("attempt", f"{trial}#{number}", {"epoch": epoch})
-        self._db.execute("COMMIT")
+        with self._writing() as db:
+            number = int(db.execute("SELECT coalesce(max(number), 0) + 1 FROM attempt WHERE trial=?", (trial,)).fetchone()[0])
+            lease = db.execute("INSERT INTO lease (trial, granted_unix_ns) VALUES (?, ?)", (trial, time.time_ns()))
+            # Epochs must grow across runs too, since agents remember the highest that they saw: time comes first.
+            epoch = (time.time_ns() // 1_000_000_000 << 20) + int(lease.lastrowid or 0)
+            db.execute("INSERT INTO attempt (trial, number, epoch) VALUES (?, ?, ?)", (trial, number, epoch))
+            self._event("attempt", f"{trial}#{number}", {"epoch": epoch})
         return number, epoch
 
     def step(self, trial: str, attempt: int, name: str, state: StepState) -> None:
-        self._event("step", f"{trial}#{attempt}", {"step": name, "state": state})
+        with self._writing():
+            self._event("step", f"{trial}#{attempt}", {"step": name, "state": state})
 
     def end_attempt(self, record: AttemptRecord) -> None:
-        """Ends the attempt and, where no further one is due, its trial. A cancelled attempt leaves its trial pending."""
+        """Ends the attempt and, where no further one is due, its trial. A cancelled attempt leaves its trial pending.
+
+        Raises sqlite3.IntegrityError for an attempt that has ended, ValueError for one that never began; nothing is written then.
+        """
         number = record.attempt
-        self._db.execute("BEGIN IMMEDIATE")
-        self._db.execute(
-            "UPDATE attempt SET state='ended', failure_class=?, record=? WHERE trial=? AND number=?",
-            (record.failure_class, json.dumps(record.to_json()), record.trial, number),
-        )
-        same = self._db.execute(
-            "SELECT count(*) FROM attempt WHERE trial=? AND failure_class IS ?",
-            (record.trial, record.failure_class),
-        ).fetchone()[0]
-        state = next_state(record.failure_class, int(same))
-        if state != "pending":
-            self._db.execute("UPDATE trial SET state=? WHERE id=?", (state, record.trial))
-        self._event(
-            "end",
-            f"{record.trial}#{number}",
-            {"verdict": record.verdict, "outcome": record.outcome, "trial": state},
-        )
-        self._db.execute("COMMIT")
+        with self._writing() as db:
+            ended = db.execute(
+                "UPDATE attempt SET state='ended', failure_class=?, record=? WHERE trial=? AND number=?",
+                (record.failure_class, json.dumps(record.to_json()), record.trial, number),
+            )
+            if ended.rowcount != 1:
+                raise ValueError(f"{record.trial}: attempt {number} was never begun")
+            # Lost attempts are no tries, also in journals that gave them the class of a broken machine.
+            same = db.execute(
+                "SELECT count(*) FROM attempt WHERE trial=? AND state='ended' AND failure_class IS ?",
+                (record.trial, record.failure_class),
+            ).fetchone()[0]
+            state = next_state(record.failure_class, int(same))
+            if state != "pending":
+                db.execute("UPDATE trial SET state=? WHERE id=?", (state, record.trial))
+            self._event(
+                "end",
+                f"{record.trial}#{number}",
+                {"verdict": record.verdict, "outcome": record.outcome, "trial": state},
+            )
 
     def records(self) -> list[AttemptRecord]:
         """Every attempt that has ended, in the order of the plan."""

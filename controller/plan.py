@@ -4,7 +4,7 @@ Order is blocked random: a block holds each variant under each condition once, n
 block), so that drift is shared and each comparison with nominal is made within a block.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from controller.attempts import AskedViolation
 from controller.campaign import NOMINAL, Campaign
+from controller.capabilities import changes, why_not
 from controller.where import Label, compile_where
 from protos.violations import CATALOGUE
 from traces.errors import PreflightFailed
@@ -77,6 +78,8 @@ class Plan:
     warnings: tuple[str, ...] = ()
     trial_s: float = 0.0
     nodes: tuple[str, ...] = field(default_factory=tuple)
+    target: Mapping[str, Any] = field(default_factory=dict)
+    """What the target said of itself: its labels, and its capabilities that this plan asks for."""
 
     @property
     def eta_s(self) -> float:
@@ -111,9 +114,11 @@ def make_plan(campaign: Campaign, nodes: Sequence[NodeInfo] | None) -> Plan:
     target, loads, warnings = (UNPLACED, (UNPLACED,), ()) if nodes is None else _place(campaign, nodes)
     conditions = campaign.expanded()
     refusals: tuple[Refusal, ...] = ()
+    seen: Mapping[str, Any] = {}
     if nodes is not None:
         node = next(n for n in nodes if n.name == target)
-        refusals = tuple(_refusals(conditions, node))
+        refusals = tuple(_refusals(conditions, node, campaign.nodes.target.cores))
+        seen = _seen(conditions, node)
         conditions = {n: v for n, v in conditions.items() if n not in {r.condition for r in refusals}}
     cells = [(variant, condition) for variant in campaign.system.variants for condition in conditions]
     trials: list[Trial] = []
@@ -149,6 +154,7 @@ def make_plan(campaign: Campaign, nodes: Sequence[NodeInfo] | None) -> Plan:
         warnings=warnings,
         trial_s=trial_s,
         nodes=tuple(n.name for n in nodes or ()),
+        target=seen,
     )
 
 
@@ -157,11 +163,27 @@ def _workload_key(violations: Sequence[AskedViolation]) -> str:
     return "+".join(bends) or NOMINAL
 
 
-def placed_again(plan: Plan, campaign: Campaign, nodes: Sequence[NodeInfo]) -> Plan:
-    """The same trials on the agents that there are now: a resumed run may meet them under new names."""
+def placed_again(plan: Plan, campaign: Campaign, nodes: Sequence[NodeInfo], wanted: Collection[str]) -> Plan:
+    """The same trials on the agents that there are now: a resumed run may meet them under new names, or changed.
+
+    `wanted` are the trials still to be run. Raises PreflightFailed where the target can no longer do what one of them needs;
+    what else has changed since the plan was made is in the warnings.
+    """
     target, loads, warnings = _place(campaign, nodes)
+    node = next(n for n in nodes if n.name == target)
+    needed = {t.condition: t.violations for t in plan.trials if t.id in wanted}
+    if gone := _refusals(needed, node, campaign.nodes.target.cores):
+        first, more = gone[0], f" (and {len(gone) - 1} more)" if len(gone) > 1 else ""
+        raise PreflightFailed(
+            f"{first.condition}: {first.violation} on {first.node}: {first.reason}; it could when this run was planned{more}; "
+            "mend that and resume, or start a new run"
+        )
+    conditions = campaign.expanded()
+    able_now = {r.condition for r in plan.refusals} - {r.condition for r in _refusals(conditions, node, campaign.nodes.target.cores)}
+    said = [f"changed since this run was planned: {what}" for what in changes(plan.target, _seen(conditions, node))]
+    said += [f"{name} was refused when this run was planned and could be done now: it stays left out" for name in sorted(able_now)]
     trials = tuple(replace(t, target_agent=target, load_agents=loads) for t in plan.trials)
-    return replace(plan, trials=trials, warnings=warnings, nodes=tuple(n.name for n in nodes))
+    return replace(plan, trials=trials, warnings=(*warnings, *said), nodes=tuple(n.name for n in nodes))
 
 
 def _place(campaign: Campaign, nodes: Sequence[NodeInfo]) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
@@ -212,17 +234,18 @@ def _matching(role: str, where: str | None, cores: Sequence[int], nodes: Sequenc
     return able
 
 
-def _refusals(conditions: Mapping[str, Sequence[AskedViolation]], node: NodeInfo) -> list[Refusal]:
-    found = []
-    for condition, violations in conditions.items():
-        for asked in violations:
-            if CATALOGUE[asked.name].axis == "workload":
-                continue
-            able = node.capabilities.get(asked.name, {"supported": False, "reason": "the agent does not know it"})
-            most = able.get("max_dose")
-            if not able["supported"]:
-                found.append(Refusal(condition, asked.name, node.name, str(able.get("reason", "not supported"))))
-            elif most is not None and asked.dose > most:
-                reason = f"{asked.dose:g} {asked.unit} asked, the node gives at most {most:g}"
-                found.append(Refusal(condition, asked.name, node.name, reason))
-    return found
+def _refusals(conditions: Mapping[str, Sequence[AskedViolation]], node: NodeInfo, target_cores: Sequence[int]) -> list[Refusal]:
+    return [
+        Refusal(condition, asked.name, node.name, reason)
+        for condition, violations in conditions.items()
+        for asked in violations
+        if (reason := why_not(asked, node.capabilities, node.cores, target_cores)) is not None
+    ]
+
+
+def _seen(conditions: Mapping[str, Sequence[AskedViolation]], node: NodeInfo) -> dict[str, Any]:
+    names = sorted({asked.name for violations in conditions.values() for asked in violations})
+    return {
+        "labels": dict(node.labels),
+        "capabilities": {n: dict(node.capabilities[n]) for n in names if n in node.capabilities},
+    }

@@ -22,6 +22,7 @@ class ViolationSpec:
     high: float
     aliases: dict[str, float] = field(default_factory=dict)  # other unit spellings -> factor to `unit`
     options: dict[str, tuple[str, ...]] = field(default_factory=dict)  # name -> allowed values; () = a number
+    whole: tuple[str, ...] = ()  # what must be a whole number: "dose", or options by name
     tolerance: float = 0.05  # relative; a second within it counts for coverage
     tolerance_abs: float = 0.0  # in `unit`; the wider of the two holds
 
@@ -35,14 +36,14 @@ _ALL = (
     ),
     ViolationSpec(
         "membw", "sharing", "violate", "the memory bus is idle", "GB/s", 0, 1000,
-        aliases={"MB/s": 1e-3}, options={"place": PLACES, "threads": ()}, tolerance=0.10,
+        aliases={"MB/s": 1e-3}, options={"place": PLACES, "threads": ()}, whole=("threads",), tolerance=0.10,
     ),
     ViolationSpec(
         "cpu-quota", "hardware", "violate", "the machine has this much CPU", "percent", 1, 10000,
         options={"period_ms": ()}, tolerance=0.02,
     ),
     ViolationSpec(
-        "cores", "hardware", "deploy", "the machine has this many cores", "cores", 1, 4096, tolerance=0.0,
+        "cores", "hardware", "deploy", "the machine has this many cores", "cores", 1, 4096, whole=("dose",), tolerance=0.0,
     ),
     ViolationSpec(
         "rate_scale", "workload", "compile", "the request rate", "factor", 0.001, 1000, aliases={"x": 1.0}, tolerance=0.02,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.campaign import NOMINAL, json_schema, load_campaign
+from controller.campaign import NOMINAL, load_campaign
 from traces.errors import InvalidInput
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +45,13 @@ def test_a_list_of_doses_becomes_one_condition_a_dose_and_units_are_converted(tm
         ("mebw", "membw", 10, ["unknown violation", "did you mean membw?"]),
         ("ping: 10}", "ping: 10s}", 6, ["systems.redis.ready.ping", "no unit"]),
         ("driver: reds", "driver: redis", 4, ["systems.redis.driver", "'redis', 'http' or 'tcp'"]),
+        (
+            "{cpu: {dose: 5}}, hardware: {cores: {dose: 1.5}}}",
+            "{cpu: {dose: [25, 50], place: same-core}}}",
+            9,
+            ["cores.dose", "1.5 is not a whole number of cores"],
+        ),
+        ("500 MB/s, threads: 1.5", "500 MB/s", 10, ["membw.threads", "1.5 is not a whole number"]),
         ("500 Mb/s", "500 MB/s", 10, ["unit", "GB/s"]),
         ("shar:", "sharing:", 9, ["unknown axis", "did you mean sharing?"]),
         ("nominal:", "noisy:", 9, ["nominal is always there"]),
@@ -85,5 +92,39 @@ def test_layout_and_comments_do_not_change_what_a_campaign_is(tmp_path: Path) ->
     assert load(tmp_path, GOOD).spec_hash != load(tmp_path, GOOD.replace("2000/s", "2001/s")).spec_hash
 
 
-def test_the_schema_knows_every_top_level_key() -> None:
-    assert {"campaign", "systems", "workload", "conditions", "gates"} <= set(json_schema()["properties"])
+@pytest.mark.parametrize(
+    ("section", "key", "words"),
+    [
+        ("gates", 'achieved: "<= 10%"', ["gates.achieved", "points the wrong way", "a lower bound", "'>= 99%'"]),
+        ("gates", 'dose: "< 1"', ["gates.dose", "a lower bound"]),
+        ("gates", 'slip_p99: ">= 1ms"', ["gates.slip_p99", "an upper bound", "'< 2ms'"]),
+        ("gates", 'steal: "> 1%"', ["gates.steal", "an upper bound", "'<= 1%'"]),
+        ("objectives", 'response_p99: "> 10ms"', ["objectives.response_p99", "an upper bound", "'< 2ms'"]),
+        ("objectives", 'completed: "< 99%"', ["objectives.completed", "a lower bound", "'>= 99%'"]),
+        ("gates", 'achieved: ">= 5ms"', ["gates.achieved", "unit 'ms' is not one of a share"]),
+        ("gates", 'achieved: ">= 99"', ["gates.achieved", "'99' is not a share", "0% to 100%"]),
+        ("gates", 'slip_p99: "< 2"', ["gates.slip_p99", "time unit is missing"]),
+        ("objectives", 'response_p99: "< 5%"', ["objectives.response_p99", "not one of time"]),
+        ("objectives", "response_p99: 5", ["objectives.response_p99", "5 is not a bound", "'< 2ms'"]),
+    ],
+)
+def test_a_bound_of_the_wrong_direction_or_unit_is_one_line(tmp_path: Path, section: str, key: str, words: list[str]) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        load(tmp_path, f"{GOOD}{section}:\n  {key}\n")
+    message = str(raised.value)
+    assert message.startswith(f"{tmp_path / 'c.yaml'}:12: "), message
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+
+
+def test_numbers_and_truth_values_in_a_command_are_the_words_that_are_written(tmp_path: Path) -> None:
+    written = "command: [redis-server, --io-threads, 2, --version, 1.10, --active, true, --appendonly, no]"
+    variant = load(tmp_path, GOOD.replace("command: [redis-server]", written + ", env: {N: 010, Q: 1e3}")).variant("one")
+    assert variant.command == ("redis-server", "--io-threads", "2", "--version", "1.10", "--active", "true", "--appendonly", "no")
+    assert variant.env == {"N": "010", "Q": "1e3"}
+
+
+def test_a_campaigns_name_is_a_plain_name(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="1: campaign: "):
+        load(tmp_path, GOOD.replace("campaign: small", "campaign: ../small"))

@@ -70,6 +70,62 @@ def test_a_killed_controllers_attempt_is_lost_and_wanted_again(tmp_path: Path, p
         assert journal.begin_attempt(trial)[0] == 2
 
 
+def test_attempts_of_killed_controllers_are_no_tries_of_the_trial(tmp_path: Path, plan: Plan) -> None:
+    trial = plan.trials[0].id
+    Journal.create(tmp_path / "journal.db", plan).close()
+    for _ in range(3):
+        with Journal.open(tmp_path / "journal.db") as journal:
+            journal.begin_attempt(trial)
+    with Journal.open(tmp_path / "journal.db") as journal:
+        for _ in range(3):
+            number, _ = journal.begin_attempt(trial)
+            journal.end_attempt(record(trial, number, "infra"))
+            assert journal.wants(trial)
+        number, _ = journal.begin_attempt(trial)
+        journal.end_attempt(record(trial, number, "infra"))
+        assert (number, journal.quarantined()) == (7, [trial])
+    with sqlite3.connect(tmp_path / "journal.db") as db:
+        assert db.execute("SELECT DISTINCT failure_class FROM attempt WHERE state='lost'").fetchall() == [("controller",)]
+
+
+def test_lost_attempts_of_an_older_journal_are_no_tries_either(tmp_path: Path, plan: Plan) -> None:
+    trial = plan.trials[0].id
+    with Journal.create(tmp_path / "journal.db", plan) as journal:
+        for _ in range(3):
+            journal.begin_attempt(trial)
+    with sqlite3.connect(tmp_path / "journal.db") as db:
+        db.execute("UPDATE attempt SET state='lost', failure_class='infra'")
+    with Journal.open(tmp_path / "journal.db") as journal:
+        number, _ = journal.begin_attempt(trial)
+        journal.end_attempt(record(trial, number, "infra"))
+        assert journal.wants(trial)
+
+
+def test_a_write_that_fails_leaves_nothing_of_itself(tmp_path: Path, plan: Plan) -> None:
+    trial = plan.trials[0].id
+    with Journal.create(tmp_path / "journal.db", plan) as journal:
+        journal.begin_attempt(trial)
+        journal.end_attempt(record(trial, 1, "invalid"))
+        events = len(journal.events())
+        with pytest.raises(sqlite3.IntegrityError, match="has ended"):
+            journal.end_attempt(record(trial, 1))
+        with pytest.raises(ValueError, match="attempt 7 was never begun"):
+            journal.end_attempt(record(trial, 7))
+        with pytest.raises(sqlite3.IntegrityError):
+            journal.begin_attempt("no-such-trial")
+        assert journal.wants(trial)
+        assert len(journal.events()) == events
+        assert journal.begin_attempt(trial)[0] == 2  # no transaction was left open
+
+
+def test_a_journal_is_created_once(tmp_path: Path, plan: Plan) -> None:
+    Journal.create(tmp_path / "journal.db", plan).close()
+    with pytest.raises(sqlite3.Error, match="already exists"):
+        Journal.create(tmp_path / "journal.db", plan)
+    with Journal.open(tmp_path / "journal.db") as journal:  # and the failed one holds no lock
+        assert journal.planned() == len(plan.trials)
+
+
 def test_what_was_acknowledged_survives_sigkill(tmp_path: Path, plan: Plan) -> None:
     """A process writes steps and tells each one after it was acknowledged; it is killed in the middle."""
     with Journal.create(tmp_path / "journal.db", plan) as journal:

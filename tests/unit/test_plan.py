@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.campaign import Campaign, load_campaign
-from controller.plan import NodeInfo, Plan, make_plan
+from controller.campaign import Campaign, Violated, load_campaign
+from controller.plan import NodeInfo, Plan, make_plan, placed_again
 from controller.where import compile_where
 from traces.errors import InvalidInput, PreflightFailed
 
@@ -55,6 +55,72 @@ def test_a_condition_that_the_node_cannot_do_is_refused_by_name_and_reason() -> 
     plan = make_plan(demo(), [unable])
     assert {t.condition for t in plan.trials} == {"nominal"}
     assert [(r.violation, r.node, r.reason) for r in plan.refusals] == [("cpu", "a", "no writable cpu cgroup")]
+
+
+@pytest.mark.parametrize(
+    ("axis", "violation", "asked", "able", "reason"),
+    [
+        ("hardware", "cores", 8, {"supported": True}, "8 cores asked, the node gives at most 2"),
+        ("hardware", "cores", 8, {"supported": True, "max_dose": 64.0}, "8 cores asked, the node gives at most 2"),
+        ("hardware", "cpu-quota", 250, {"supported": True}, "250 percent asked, the node gives at most 200"),
+        ("sharing", "cpu", 80, {"supported": True, "max_dose": 50.0}, "80 percent asked, the node gives at most 50"),
+        ("sharing", "membw", 1, {"supported": False, "reason": "100 MiB of memory are free"}, "100 MiB of memory are free"),
+        ("sharing", "membw", 1, {"supported": False}, "not supported"),
+        ("sharing", "membw", 1, None, "the agent does not know it"),
+        (
+            "sharing", "cpu", {"dose": 50, "weight": 1024}, {"supported": True, "fidelity": "proxy", "mechanism": "stress-ng"},
+            "weight needs a writable cgroup, and the node does it by stress-ng, which has none",
+        ),
+    ],
+)  # fmt: skip
+def test_an_impossible_condition_is_refused_with_node_and_reason(
+    axis: str, violation: str, asked: object, able: dict[str, object] | None, reason: str
+) -> None:
+    campaign = demo(conditions={"off": Violated.model_validate({axis: {violation: asked}})})
+    plan = make_plan(campaign, [replace(node(), capabilities={violation: able} if able is not None else {})])
+    assert [(r.condition, r.violation, r.node, r.reason) for r in plan.refusals] == [("off", violation, "a", reason)]
+    assert {t.condition for t in plan.trials} == {"nominal"}
+
+
+def test_a_place_that_the_node_does_not_have_is_refused() -> None:
+    campaign = demo(conditions={"off": Violated.model_validate({"sharing": {"membw": {"dose": 1, "place": "other-core"}}})})
+    target = campaign.nodes.target.model_copy(update={"cores": (0, 1)})
+    load = campaign.nodes.load.model_copy(update={"cores": (0,)})
+    full = campaign.model_copy(update={"nodes": campaign.nodes.model_copy(update={"target": target, "load": load})})
+    plan = make_plan(full, [node("a"), node("b")])
+    assert [r.reason for r in plan.refusals] == [
+        "place other-core: the system has every core of the node (0, 1); use same-core or anywhere"
+    ]
+    assert not make_plan(campaign, [node("a"), node("b")]).refusals
+
+
+def test_a_resumed_run_whose_node_can_no_longer_do_a_condition_says_so() -> None:
+    plan = make_plan(demo(), [node()])
+    unable = replace(node("b"), capabilities={"cpu": {"supported": False, "reason": "no writable cpu cgroup"}})
+    with pytest.raises(PreflightFailed, match="same-core-neighbour: cpu on b: no writable cpu cgroup; it could when this run was planned"):
+        placed_again(plan, demo(), [unable], [t.id for t in plan.trials])
+    left = [t.id for t in plan.trials if t.condition == "nominal"]
+    again = placed_again(plan, demo(), [unable], left)  # none of its trials is left to run
+    assert {t.target_agent for t in again.trials} == {"b"}
+
+
+def test_a_resumed_run_says_what_changed_on_its_node() -> None:
+    plan = make_plan(demo(), [node(kernel="6.1")])
+    everything = [t.id for t in plan.trials]
+    same = placed_again(Plan.from_json(plan.to_json()), demo(), [node("b", kernel="6.1")], everything)
+    assert same.warnings == make_plan(demo(), [node("b")]).warnings
+    other = replace(node("b", kernel="6.8"), capabilities={"cpu": {"supported": True, "max_dose": 90.0}})
+    said = placed_again(plan, demo(), [other], everything).warnings
+    assert "changed since this run was planned: kernel was 6.1, is 6.8" in said
+    assert "changed since this run was planned: cpu: max_dose was 100.0, is 90.0" in said
+
+
+def test_a_condition_that_has_become_possible_stays_left_out_and_is_named() -> None:
+    unable = replace(node(), capabilities={"cpu": {"supported": False, "reason": "no"}})
+    plan = make_plan(demo(), [unable])
+    again = placed_again(plan, demo(), [node()], [t.id for t in plan.trials])
+    assert again.refusals == plan.refusals
+    assert any("same-core-neighbour was refused when this run was planned" in w for w in again.warnings)
 
 
 def test_load_and_target_on_the_same_core_of_many_is_refused() -> None:

@@ -1,0 +1,59 @@
+"""Whether a node can do what a condition asks, by what its inventory says; and what differs between two looks at it. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from controller.attempts import AskedViolation
+from protos.violations import CATALOGUE
+
+_UNKNOWN: Mapping[str, Any] = {"supported": False, "reason": "the agent does not know it"}
+_ONLY_IN_CGROUPS = ("weight", "period_ms")
+
+
+def why_not(
+    asked: AskedViolation, capabilities: Mapping[str, Mapping[str, Any]], cores: Sequence[int], target_cores: Sequence[int]
+) -> str | None:
+    """Why a node with these capabilities and cores cannot do it beside a system on `target_cores`; None where it can."""
+    if CATALOGUE[asked.name].axis == "workload":
+        return None  # made in the trace, so any node can
+    able = capabilities.get(asked.name, _UNKNOWN)
+    if not able["supported"]:
+        return str(able.get("reason") or "not supported")
+    most = _most(asked.name, able, len(cores))
+    if most is not None and asked.dose > most:
+        return f"{asked.dose:g} {asked.unit} asked, the node gives at most {most:g}"
+    if asked.options.get("place") == "other-core" and not set(cores) - set(target_cores):
+        return f"place other-core: the system has every core of the node ({', '.join(map(str, cores))}); use same-core or anywhere"
+    ignored = [o for o in _ONLY_IN_CGROUPS if o in asked.options]
+    if ignored and able.get("fidelity") == "proxy":
+        return f"{ignored[0]} needs a writable cgroup, and the node does it by {able.get('mechanism')}, which has none"
+    return None
+
+
+def _most(name: str, able: Mapping[str, Any], cores: int) -> float | None:
+    """The largest dose; what the number of cores bounds is bounded by it, whatever the inventory leaves out."""
+    bounds = {"cores": float(cores), "cpu-quota": cores * 100.0}
+    said = [float(b) for b in (able.get("max_dose"), bounds.get(name)) if b is not None]
+    return min(said, default=None)
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two looks at the target ({labels, capabilities}), in words: both shape what is measured."""
+    found = []
+    for label in _both(before, now, "labels"):
+        was, is_now = before["labels"].get(label), now["labels"].get(label)
+        if label != "mem_gib" and was != is_now:
+            found.append(f"{label} was {was}, is {is_now}")
+    for name in _both(before, now, "capabilities"):
+        was_able, able = before["capabilities"].get(name), now["capabilities"].get(name)
+        if was_able is not None and able is not None:
+            found += [
+                f"{name}: {field} was {was_able.get(field)}, is {able.get(field)}"
+                for field in ("supported", "mechanism", "fidelity", "max_dose")
+                if was_able.get(field) != able.get(field)
+            ]
+    return found
+
+
+def _both(before: Mapping[str, Any], now: Mapping[str, Any], part: str) -> list[str]:
+    return sorted({*before.get(part, {}), *now.get(part, {})}) if before.get(part) else []

@@ -1,0 +1,70 @@
+"""The JSON Schema (draft 2020-12) of the campaign document, for editors: what a person writes, not what the program keeps.
+
+Made of the models and the catalogue of violations. An editor's check is the smaller one: `offspec plan --offline` is the whole.
+"""
+
+from typing import Any
+
+from controller.campaign import NAME, NOMINAL, Campaign
+from controller.fields import NUMBER
+from protos.violations import CATALOGUE, ViolationSpec
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def campaign_schema() -> dict[str, Any]:
+    schema = Campaign.model_json_schema(mode="validation")
+    schema["properties"].pop("folder", None)
+    schema["properties"]["conditions"] = {
+        "type": "object",
+        "description": "What is broken, by a name of your own. The nominal condition is always there.",
+        "propertyNames": {"pattern": f"^{NAME.pattern}$", "not": {"const": NOMINAL}},
+        "additionalProperties": _condition(),
+    }
+    for model in (schema, *schema["$defs"].values()):
+        for field in model.get("properties", {}).values():
+            _default_as_written(field)
+            if "patternProperties" in field:
+                field["additionalProperties"] = False
+    schema["$defs"] = {name: model for name, model in schema["$defs"].items() if name != "Violated"}
+    return {"$schema": DRAFT, **schema}
+
+
+def _default_as_written(field: dict[str, Any]) -> None:
+    """Durations and bounds have defaults that are text in a document; a whole section's default says nothing to anyone."""
+    default = field.get("default")
+    if isinstance(default, dict) and "text" in default:
+        field["default"] = default["text"]
+    elif isinstance(default, dict):
+        del field["default"]
+    elif isinstance(default, int) and not isinstance(default, bool) and field.get("type") == "string":
+        ms = default // 1_000_000
+        field["default"] = f"{ms}ms" if ms % 1000 else f"{ms // 1000}s"
+
+
+def _condition() -> dict[str, Any]:
+    axes = dict.fromkeys(str(spec.axis) for spec in CATALOGUE.values())
+    by_axis = {axis: _closed({n: _violation(spec) for n, spec in CATALOGUE.items() if spec.axis == axis}) for axis in axes}
+    return _closed(by_axis)
+
+
+def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "minProperties": 1, "additionalProperties": False, "properties": properties}
+
+
+def _violation(spec: ViolationSpec) -> dict[str, Any]:
+    units = [spec.unit, *spec.aliases, *(["%"] if spec.unit == "percent" else [])]
+    # A bare number is in `unit`, which may be another than the catalogue's: its range is checked when the document is read.
+    one = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": rf"^\s*{NUMBER}\s*({'|'.join(units)})?\s*$"}]}
+    doses = {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
+    options = {
+        name: {"enum": list(allowed)} if allowed else {"type": "number", "exclusiveMinimum": 0} for name, allowed in spec.options.items()
+    }
+    whole = {
+        "type": "object",
+        "required": ["dose"],
+        "additionalProperties": False,
+        "properties": {"dose": doses, "unit": {"enum": units}, **options},
+    }
+    says = f"{spec.breaks[0].upper()}{spec.breaks[1:]}: no more. Dose in {spec.unit}, {spec.low:g} to {spec.high:g}."
+    return {"description": says, "anyOf": [one, doses["anyOf"][1], whole]}
