@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -36,6 +37,7 @@ from controller.fields import (
 )
 from protos.violations import CATALOGUE, ViolationSpec
 from traces.errors import InvalidInput
+from traces.projection import driver_names
 from traces.quantities import parse_quantity
 
 NOMINAL = "nominal"
@@ -45,6 +47,7 @@ _TEXTS = (
     ("systems", "*", "variants", "*", "env", "*"),
     ("systems", "*", "variants", "*", "files", "*"),
     ("workload", "options", "*"),
+    ("systems", "*", "options", "*"),
 )
 """Where a number or a truth value means the word that is written."""
 
@@ -88,12 +91,21 @@ class Ready(_Model):
 
 
 class System(_Model):
-    driver: Literal["redis", "http", "tcp"]
+    driver: Annotated[str, WithJsonSchema({"enum": driver_names()})]
     variants: Mapping[Annotated[str, Field(pattern=rf"^{NAME.pattern}$")], Variant] = Field(min_length=1)
     ready: Ready
     path: str = "/"
+    options: Mapping[str, Text] = {}
+    tls: str | None = None
     port: int | None = Field(default=None, ge=1, le=65535)
     metrics: tuple[str, ...] = ("process",)
+
+    @field_validator("driver")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in driver_names():
+            raise ValueError(f"{name!r} is no driver; expected one of {', '.join(driver_names())}")
+        return name
 
 
 class TargetNode(_Model):

@@ -193,7 +193,9 @@ class Steps:
     def _endpoint(self) -> pb.Endpoint:
         system = self._campaign.system
         host = self._link.agents[self._trial.target_agent].address
-        return pb.Endpoint(driver=system.driver, host=host, port=self.got.deployed["port"], path=system.path)
+        port = self.got.deployed["port"]
+        options = {name: text.replace("{host}", host).replace("{port}", str(port)) for name, text in system.options.items()}
+        return pb.Endpoint(driver=system.driver, host=host, port=port, path=system.path, options=options, tls=system.tls or "")
 
     def _trace(self, shard: int) -> pb.TraceRef:
         made = self._workload

@@ -97,7 +97,7 @@ def test_more_steal_or_waiting_never_improves_the_verdict(bad: float) -> None:
     stolen = EngineFigures(run_delay_ns=[0] * 5, steal_ns=[int(bad * 1e9)] * 5, inflight=[1] * 5, pinned=True)
     waiting = EngineFigures(run_delay_ns=[int(bad * 1e9)] * 5, steal_ns=[0] * 5, inflight=[1] * 5, pinned=True)
     assert checked(engine=stolen).verdict != "valid"
-    assert checked(engine=waiting).verdict == ("valid" if bad <= 0.02 else "suspect")
+    assert checked(engine=waiting).verdict == ("valid" if bad <= 0.02 else "suspect" if bad <= 0.1 else "invalid")
 
 
 def test_a_saturated_system_is_a_result_and_leaves_the_generator_valid() -> None:

@@ -44,7 +44,7 @@ def test_a_list_of_doses_becomes_one_condition_a_dose_and_units_are_converted(tm
         ("samecore", "same-core", 9, ["place", "same-core, other-core, anywhere"]),
         ("mebw", "membw", 10, ["unknown violation", "did you mean membw?"]),
         ("ping: 10}", "ping: 10s}", 6, ["systems.redis.ready.ping", "no unit"]),
-        ("driver: reds", "driver: redis", 4, ["systems.redis.driver", "'redis', 'http' or 'tcp'"]),
+        ("driver: reds", "driver: redis", 4, ["systems.redis.driver", "'reds' is no driver; expected one of redis"]),
         (
             "{cpu: {dose: 5}}, hardware: {cores: {dose: 1.5}}}",
             "{cpu: {dose: [25, 50], place: same-core}}}",

@@ -17,7 +17,7 @@ def offspec(*words: str) -> "subprocess.CompletedProcess[str]":
 @pytest.mark.parametrize(
     ("words", "code", "expected"),
     [
-        (["replay", "poisson:100", "ftp://x"], 2, "expected redis://HOST:PORT"),
+        (["replay", "poisson:100", "ftp://x"], 2, "scheme 'ftp'; expected one of redis"),
         (["replay", "poisson:100", "redis://10.1.2.3:1", "--for", "1s"], 2, "say --yes"),
         (["replay", "poisson:100", "redis://127.0.0.1:1", "--for", "1s"], 30, "Connection refused"),
         (["replay", "poisson:100", "redis://127.0.0.1:1", "--for", "1500ms"], 2, "whole seconds"),
