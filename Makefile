@@ -6,7 +6,7 @@ ENGINE := $(shell find agent/engine -name target -prune -o \( -name '*.rs' -o -n
 READY := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test test-long check bench clean
+.PHONY: setup demo test test-long check fuzz bench clean
 
 setup: $(READY)
 
@@ -35,6 +35,16 @@ check: setup
 	cd agent/engine && cargo fmt --all --check
 	cd agent/engine && cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 	cd agent/engine && cargo test --quiet --locked --workspace
+	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=20
+
+# Coverage-guided, on stable Rust; without cargo-fuzz the deterministic fuzzing in `cargo test` is what there is.
+FUZZ_SECONDS ?= 300
+fuzz:
+	@if command -v cargo-fuzz >/dev/null; then \
+	  cd agent/engine && cargo fuzz run --sanitizer none sessions -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 -malloc_limit_mb=64 -max_len=8192 -verbosity=0; \
+	else \
+	  echo "fuzz: left out, cargo-fuzz is not installed (cargo install cargo-fuzz --locked); cargo test has fuzzed the parsers deterministically"; \
+	fi
 
 bench: setup
 	$(BIN)/pytest -m bench --timeout 1800 -s tests/bench

@@ -18,7 +18,7 @@ import grpc
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from agent import inventory
+from agent import inventory, noise_floor
 from agent.ledger import Ledger
 from agent.metrics import Figures
 from agent.replay import Live
@@ -264,7 +264,10 @@ class Link:
     def _verb(self, command: pb.Command, name: str) -> dict[str, Any]:
         verb = getattr(command, name)
         if name == "probe":
-            return {**inventory.probe(self._cgroups), "leftovers_undone": self._leftovers}
+            found = {**inventory.probe(self._cgroups), "leftovers_undone": self._leftovers}
+            if set(verb.load_cores) <= set(found["cores"]) and verb.load_cores:
+                found["noise_floor"] = noise_floor.measure(list(verb.load_cores), verb.connections)
+            return found
         if self._trial is not None and self._trial.key != command.attempt:
             self._trial.teardown()
             self._trial = None

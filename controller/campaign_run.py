@@ -157,7 +157,7 @@ async def _resume(campaign: Campaign, folder: RunFolder, options: Options) -> in
 
 async def _plan(campaign: Campaign, options: Options) -> Plan:
     with tempfile.TemporaryDirectory(prefix="offspec-plan-") as logs:
-        async with _cluster(campaign, options, Path(logs)) as cluster:
+        async with _cluster(campaign, options, Path(logs), measure_floor=False) as cluster:
             return make_plan(campaign, cluster.nodes)
 
 
@@ -203,8 +203,8 @@ async def _run(campaign: Campaign, plan: Plan, folder: RunFolder, journal: Journ
 
 
 @asynccontextmanager
-async def _cluster(campaign: Campaign, options: Options, logs: Path) -> AsyncIterator[_Cluster]:
-    """Agents attached and probed; on leaving, agents and fleet are ended, also when the fleet came up only in part."""
+async def _cluster(campaign: Campaign, options: Options, logs: Path, *, measure_floor: bool = True) -> AsyncIterator[_Cluster]:
+    """Agents attached and probed, with the noise floor of their load generators unless there will be no load; on leaving, agents and fleet are ended, also when the fleet came up only in part."""
     host, _, port = options.listen.rpartition(":")
     if not host or not port.isdigit():
         raise InvalidInput(f"--listen {options.listen}: expected HOST:PORT, such as 127.0.0.1:0")
@@ -222,7 +222,9 @@ async def _cluster(campaign: Campaign, options: Options, logs: Path) -> AsyncIte
         )
         count = await fleet.start(link, given)
         sessions = await link.wait_for(count, _ATTACH_S)
-        asked = (s.command(pb.Probe(), attempt="probe", epoch=0, timeout_ms=_PROBE_MS) for s in sessions)
+        work = campaign.workload
+        asking = pb.Probe(load_cores=campaign.nodes.load.cores, connections=work.connections) if measure_floor else pb.Probe()
+        asked = (s.command(asking, attempt="probe", epoch=0, timeout_ms=_PROBE_MS) for s in sessions)
         probes = await asyncio.gather(*asked)
         nodes = tuple(NodeInfo.from_probe(s.agent, p) for s, p in zip(sessions, probes, strict=True))
         yield _Cluster(link, nodes, {s.agent: p for s, p in zip(sessions, probes, strict=True)})

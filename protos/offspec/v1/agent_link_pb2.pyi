@@ -147,8 +147,12 @@ class Telemetry(_message.Message):
     def __init__(self, attempt: _Optional[str] = ..., second: _Optional[int] = ..., scheduled: _Optional[int] = ..., completed: _Optional[int] = ..., failed: _Optional[int] = ..., inflight: _Optional[int] = ..., slip_p99_ns: _Optional[int] = ..., response_p50_ns: _Optional[int] = ..., response_p99_ns: _Optional[int] = ...) -> None: ...
 
 class Probe(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("load_cores", "connections")
+    LOAD_CORES_FIELD_NUMBER: _ClassVar[int]
+    CONNECTIONS_FIELD_NUMBER: _ClassVar[int]
+    load_cores: _containers.RepeatedScalarFieldContainer[int]
+    connections: int
+    def __init__(self, load_cores: _Optional[_Iterable[int]] = ..., connections: _Optional[int] = ...) -> None: ...
 
 class Deploy(_message.Message):
     __slots__ = ("system", "variant", "command", "env", "cores", "pin", "port", "files", "violations")
