@@ -250,6 +250,8 @@ def _report(campaign: Campaign, folder: RunFolder, journal: Journal, *, as_json:
         records=journal.records(),
         run_dir=folder.path,
         objectives=campaign.objectives,
+        design=campaign.design,
+        looks=journal.looks(),
     )
     code = exits.exit_code(document, campaign.objectives, journal.planned())
     written = write_report(
