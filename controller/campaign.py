@@ -30,6 +30,7 @@ from controller.fields import (
     AtMostTime,
     Duration,
     Rate,
+    Share,
     Text,
     at_least_share,
     at_most_share,
@@ -150,10 +151,36 @@ class Workload(_Model):
         return given
 
 
+class Until(_Model):
+    """When enough is known: every condition's interval of one metric is within this half width, as a share of the value."""
+
+    half_width: Share
+    metric: Literal["response_p50", "response_p99", "goodput", "throughput", "efficiency"] = "response_p99"
+
+
 class Design(_Model):
+    """`repeats` blocks; with `until`, as many more as it takes, `max_repeats` at most."""
+
     kind: Literal["one-at-a-time"] = "one-at-a-time"
     repeats: int = Field(default=3, ge=1, le=1000)
+    max_repeats: int | None = Field(default=None, ge=1, le=1000)
+    until: Until | None = None
     order: Literal["blocked-random"] = "blocked-random"
+
+    @model_validator(mode="after")
+    def _stops_somewhere(self) -> "Design":
+        if (self.until is None) != (self.max_repeats is None):
+            raise ValueError("until and max_repeats belong together; give both, such as {until: {half_width: 10%}, max_repeats: 20}")
+        if self.max_repeats is not None and self.max_repeats <= self.repeats:
+            raise ValueError(f"max_repeats {self.max_repeats} is not over repeats {self.repeats}; give more, or leave until out")
+        if self.until is not None and self.repeats < 2:
+            raise ValueError("repeats 1 gives no interval between blocks to look at; give 2 or more with until")
+        return self
+
+    @property
+    def blocks(self) -> int:
+        """The most blocks that may be run."""
+        return self.max_repeats or self.repeats
 
 
 class Phases(_Model):

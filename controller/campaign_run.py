@@ -82,6 +82,7 @@ def _campaign_of(folder: RunFolder) -> Campaign:
 
 def show_plan(document: Path, options: Options, *, offline: bool) -> int:
     campaign = load_campaign(document)
+    check_trace(campaign, document)
     plan = make_plan(campaign, None) if offline else asyncio.run(_interruptible(_plan(campaign, options)))
     print(json.dumps(plan.to_json(), indent=2) if options.as_json else plan_text(plan))
     return 0
@@ -117,7 +118,7 @@ async def _interruptible(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _start(campaign: Campaign, document: Path, options: Options) -> int:
-    await asyncio.to_thread(check_trace, campaign)
+    await asyncio.to_thread(check_trace, campaign, document)
     folder = RunFolder.create(options.runs, campaign.campaign)
     try:
         return await _first_time(campaign, document, folder, options)
@@ -251,6 +252,8 @@ def _report(campaign: Campaign, folder: RunFolder, journal: Journal, *, as_json:
         records=journal.records(),
         run_dir=folder.path,
         objectives=campaign.objectives,
+        design=campaign.design,
+        looks=journal.looks(),
     )
     code = exits.exit_code(document, campaign.objectives, journal.planned())
     written = write_report(

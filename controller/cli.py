@@ -51,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("campaign", help="campaign document (YAML)")
     for sub in (resume, report):
         sub.add_argument("run", help="a run's folder, its name, or `last`")
-    plan.add_argument("--offline", action="store_true", help="do not start agents: plan without looking at the nodes")
+    plan.add_argument(
+        "--offline", action="store_true", help="do not start agents: check document and trace, and plan without looking at the nodes"
+    )
     for sub in (demo, plan, run, resume):
         _fleet_arguments(sub)
     for sub in (demo, run, resume, report, plan):

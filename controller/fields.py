@@ -78,6 +78,13 @@ def _share(text: str) -> float:
     return share
 
 
+def _positive_share(text: Any) -> float:
+    share = _share(str(text))
+    if share <= 0:
+        raise ValueError(f"{text!r} is not over 0; give a share such as 10%")
+    return share
+
+
 def _us(text: str) -> float:
     return _plain(parse_duration, text) / 1000
 
@@ -94,6 +101,8 @@ Duration = Annotated[int, BeforeValidator(_ns), _looks(_TIME, "10s", "500ms")]
 """Nanoseconds."""
 Rate = Annotated[float, BeforeValidator(_rate), _looks(rf"{NUMBER}\s*[kM]?\s*/\s*(s|sec|min|m|h)", "20000/s", "12k/s")]
 """Requests per second."""
+Share = Annotated[float, BeforeValidator(_positive_share), _looks(_SHARE, "10%")]
+"""Over 0, up to 1."""
 AtLeastShare = Annotated[Threshold, BeforeValidator(at_least_share), _looks(rf">=?\s*{_SHARE}", ">= 99%")]
 AtMostShare = Annotated[Threshold, BeforeValidator(at_most_share), _looks(rf"<=?\s*{_SHARE}", "<= 1%")]
 AtMostTime = Annotated[Threshold, BeforeValidator(at_most_time), _looks(rf"<=?\s*{_TIME}", "< 2ms")]

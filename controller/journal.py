@@ -22,7 +22,7 @@ _SCHEMA = (
     "CREATE TABLE run (spec_hash TEXT NOT NULL, seed INTEGER NOT NULL, campaign TEXT NOT NULL, begun_unix_ns INTEGER NOT NULL) STRICT",
     """CREATE TABLE trial (
   id TEXT PRIMARY KEY, position INTEGER NOT NULL UNIQUE,
-  state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'done', 'quarantined'))) STRICT""",
+  state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'done', 'quarantined', 'spared'))) STRICT""",
     """CREATE TABLE attempt (
   trial TEXT NOT NULL REFERENCES trial(id), number INTEGER NOT NULL, epoch INTEGER NOT NULL,
   state TEXT NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'ended', 'lost')),
@@ -129,7 +129,20 @@ class Journal:
         return row is not None and row[0] == "pending"
 
     def planned(self) -> int:
-        return int(self._db.execute("SELECT count(*) FROM trial").fetchone()[0])
+        """Trials that must have a result: all but those that an early end spared."""
+        return int(self._db.execute("SELECT count(*) FROM trial WHERE state <> 'spared'").fetchone()[0])
+
+    def look(self, seen: Mapping[str, Any]) -> None:
+        """A look at the blocks so far ({block, stop, ...}). Where it says stop, the trials still pending are spared, by the same write."""
+        with self._writing() as db:
+            if seen["stop"]:
+                db.execute("UPDATE trial SET state='spared' WHERE state='pending'")
+            self._event("look", f"block {seen['block']}", seen)
+
+    def looks(self) -> list[dict[str, Any]]:
+        """The looks so far, in order."""
+        rows = self._db.execute("SELECT detail FROM event WHERE kind='look' ORDER BY seq")
+        return [json.loads(row[0]) for row in rows]
 
     def unfinished(self) -> list[str]:
         """The trials that still need an attempt, in the order of the plan."""

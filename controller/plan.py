@@ -122,7 +122,7 @@ def make_plan(campaign: Campaign, nodes: Sequence[NodeInfo] | None) -> Plan:
         conditions = {n: v for n, v in conditions.items() if n not in {r.condition for r in refusals}}
     cells = [(variant, condition) for variant in campaign.system.variants for condition in conditions]
     trials: list[Trial] = []
-    for block in range(campaign.design.repeats):
+    for block in range(campaign.design.blocks):
         rng = np.random.Generator(np.random.PCG64([campaign.seed, block]))
         for at in rng.permutation(len(cells)):
             variant, condition = cells[at]
@@ -151,10 +151,20 @@ def make_plan(campaign: Campaign, nodes: Sequence[NodeInfo] | None) -> Plan:
         seed=campaign.seed,
         trials=tuple(trials),
         refusals=refusals,
-        warnings=warnings,
+        warnings=(*warnings, *_may_stop(campaign)),
         trial_s=trial_s,
         nodes=tuple(n.name for n in nodes or ()),
         target=seen,
+    )
+
+
+def _may_stop(campaign: Campaign) -> tuple[str, ...]:
+    design = campaign.design
+    if design.until is None:
+        return ()
+    return (
+        f"ends after block {design.repeats} or later, once every interval of {design.until.metric} is within "
+        f"{design.until.half_width:.3g} of its value; {design.blocks} blocks at most",
     )
 
 
@@ -183,7 +193,7 @@ def placed_again(plan: Plan, campaign: Campaign, nodes: Sequence[NodeInfo], want
     said = [f"changed since this run was planned: {what}" for what in changes(plan.target, _seen(conditions, node))]
     said += [f"{name} was refused when this run was planned and could be done now: it stays left out" for name in sorted(able_now)]
     trials = tuple(replace(t, target_agent=target, load_agents=loads) for t in plan.trials)
-    return replace(plan, trials=trials, warnings=(*warnings, *said), nodes=tuple(n.name for n in nodes))
+    return replace(plan, trials=trials, warnings=(*warnings, *_may_stop(campaign), *said), nodes=tuple(n.name for n in nodes))
 
 
 def _place(campaign: Campaign, nodes: Sequence[NodeInfo]) -> tuple[str, tuple[str, ...], tuple[str, ...]]:

@@ -6,12 +6,14 @@ happens in an attempt, its violations are undone and its system is ended before 
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from controller.analysis.doses import dose_summaries
+from controller.analysis.sequential import Look, due, look
+from controller.analysis.trial import trial_entry
 from controller.attempts import AttemptRecord
-from controller.campaign import Campaign
+from controller.campaign import NOMINAL, Campaign
 from controller.journal import Journal
 from controller.link import AgentLost, CommandFailed, LinkServer
 from controller.plan import Plan, Trial
@@ -50,7 +52,7 @@ class Runner:
         self._served = {r.variant for r in journal.records() if r.failure_class is None}
 
     async def run(self) -> None:
-        """Until no trial is left. Cancelled, it ends the attempt under way as `cancelled`, undone, and raises."""
+        """Until no trial is left, or enough is known. Cancelled, it ends the attempt under way as `cancelled`, undone, and raises."""
         for trial in self._plan.trials:
             begun = False
             while self._journal.wants(trial.id):
@@ -63,6 +65,30 @@ class Runner:
                     self._folder.write_json("stopped.json", {"trial": trial.id, "reason": record.reasons[0]})
                     raise PreflightFailed(f"{self._campaign.system_name}/{trial.variant}: {record.reasons[0]}")
                 await asyncio.sleep(self._campaign.phases.cooldown_ms / 1000)
+            if await self._enough(trial):
+                return
+
+    async def _enough(self, trial: Trial) -> bool:
+        """Looks after the last trial of a block whether enough is known. Once for each block, also over a restart."""
+        design, block = self._campaign.design, trial.block
+        last = max((t for t in self._plan.trials if t.block == block), key=lambda t: t.order)
+        if trial.id != last.id or not due(design, block) or any(seen["block"] == block for seen in self._journal.looks()):
+            return False
+        records = self._journal.records()
+        cells = {(t.variant, t.condition) for t in self._plan.trials if t.condition != NOMINAL}
+        seen = await asyncio.to_thread(self._seen, records, cells, block)
+        self._journal.look(seen.to_json())
+        if seen.stop:
+            self._progress.say(f"block {block} of {design.blocks}: {seen.metric} is known within {seen.widest:.3g} everywhere: enough")
+        else:
+            known = "has no interval yet" if seen.widest is None else f"is known within {seen.widest:.3g}"
+            self._progress.say(f"block {block} of at most {design.blocks}: {seen.metric} of {seen.where} {known}: going on")
+        return seen.stop
+
+    def _seen(self, records: Sequence[AttemptRecord], cells: Collection[tuple[str, str]], block: int) -> Look:
+        goodput_us = self._campaign.objectives.goodput_us
+        entries = [trial_entry(r, self._folder.path, goodput_us) for r in records if r.block <= block]
+        return look(entries, cells, self._campaign.design, block)
 
     def _tell(self, trial: Trial, record: AttemptRecord) -> None:
         line = f"{record.verdict}, {record.outcome}"

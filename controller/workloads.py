@@ -8,19 +8,33 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from controller.campaign import NOMINAL, Campaign
+from controller.document import load_document
 from controller.plan import Plan, Trial
 from protos.violations import CATALOGUE
 from traces.compile import Compiled, compile_workload
+from traces.errors import InvalidInput
 from traces.source import open_trace
 from traces.transforms import TransformSpec, apply
 
 
-def check_trace(campaign: Campaign) -> None:
-    """Opens the trace before anything is started, so that a wrong path costs nothing. Raises InvalidInput."""
+def check_trace(campaign: Campaign, document: Path) -> None:
+    """Opens the trace and reads its first rows before anything is started, so that a wrong path costs nothing.
+
+    Raises InvalidInput with the line of `document` that asks for what cannot be had.
+    """
     work = campaign.workload
-    trace = open_trace(campaign.resolve(work.trace), format=work.format, options=work.options, seed=campaign.seed)
-    apply(trace, bends_of(work.transforms), campaign.seed)
-    next(iter(trace.batches()), None)
+    asks: tuple[str, ...] = ("workload", "trace")
+    try:
+        trace = open_trace(campaign.resolve(work.trace), format=work.format, options=work.options, seed=campaign.seed)
+        if next(iter(trace.batches()), None) is None:
+            raise InvalidInput(f"{work.trace}: no rows; expected at least one request; name another trace")
+        if work.transforms:
+            asks = ("workload", "transforms")
+            bent = apply(trace, bends_of(work.transforms), campaign.seed)
+            if next(iter(bent.batches()), None) is None:
+                raise InvalidInput("no request of the trace is left; give transforms that leave some")
+    except InvalidInput as error:
+        load_document(document).fail(asks, str(error))
 
 
 def compile_all(campaign: Campaign, plan: Plan, folder: Path) -> Mapping[str, Compiled]:

@@ -4,21 +4,34 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from controller.analysis.findings import findings
+from controller.analysis.findings import findings, stopping
 from controller.analysis.retention import retentions
+from controller.analysis.sequential import looks_of
 from controller.analysis.tables import by_second, read_table
 from controller.analysis.trial import trial_entry
 from controller.attempts import AttemptRecord
-from controller.campaign import Objectives
+from controller.campaign import Design, Objectives
 
 SCHEMA_VERSION = 1
 
 
-def build_document(*, run: str, campaign: str, records: Sequence[AttemptRecord], run_dir: Path, objectives: Objectives) -> dict[str, Any]:
-    """{run, campaign, trials, scores, findings} and a few keys more. Every attempt is in `trials`, also those not believed."""
+def build_document(
+    *,
+    run: str,
+    campaign: str,
+    records: Sequence[AttemptRecord],
+    run_dir: Path,
+    objectives: Objectives,
+    design: Design,
+    looks: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """{run, campaign, trials, scores, findings} and a few keys more. Every attempt is in `trials`, also those not believed.
+
+    `looks` are those made of a run that may end early (controller.analysis.sequential), as the journal has them.
+    """
     goodput_us = objectives.goodput_us
     entries = [trial_entry(record, run_dir, goodput_us) for record in records]
-    scores = retentions(entries, _seconds_of(records, run_dir, goodput_us))
+    scores = retentions(entries, _seconds_of(records, run_dir, goodput_us), looks_of(design))
     return {
         "schema_version": SCHEMA_VERSION,
         "run": run,
@@ -26,7 +39,9 @@ def build_document(*, run: str, campaign: str, records: Sequence[AttemptRecord],
         "goodput_within_us": goodput_us,
         "trials": entries,
         "scores": [score.to_json() for score in scores],
-        "findings": findings(entries, scores),
+        "looks": [dict(each) for each in looks],
+        "looks_allowed": looks_of(design),
+        "findings": [*findings(entries, scores), *stopping(design, looks)],
     }
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from controller.analysis.retention import MORE_IS_BETTER, Score, figure, noise_floor, portability, usable
-from controller.campaign import NOMINAL
+from controller.analysis.sequential import looks_of
+from controller.campaign import NOMINAL, Design
 
 _WORDS = {
     "response_p50": "median response",
@@ -35,6 +36,19 @@ def findings(entries: Sequence[Mapping[str, Any]], scores: Sequence[Score]) -> l
     if believed:
         found.append("Holds for this machine and this day: one machine proves little about others.")
     return found
+
+
+def stopping(design: Design, looks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """When and why a run that may end early has ended, and what its intervals are worth."""
+    if design.until is None or not looks:
+        return []
+    last = looks[-1]
+    metric, asked = _WORDS[design.until.metric], f"within {design.until.half_width:.3g} of its value"
+    if last["stop"]:
+        said = f"Ended after block {last['block']} of at most {design.blocks}: {metric} is known {asked} under every condition"
+    else:
+        said = f"After block {last['block']} {metric} was not known {asked} under every condition ({last['where']} the least)"
+    return [f"{said}. Intervals are widened for the {looks_of(design)} looks that the design allows."]
 
 
 def _mean(entries: Sequence[Mapping[str, Any]], variant: str, condition: str, metric: str) -> float | None:

@@ -12,29 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from controller.analysis.student import critical
 from controller.campaign import NOMINAL
 
 MORE_IS_BETTER = ("goodput", "throughput", "efficiency")
 METRICS = ("response_p50", "response_p99", "goodput", "throughput", "efficiency")
-_T_975 = (
-    12.706,
-    4.303,
-    3.182,
-    2.776,
-    2.571,
-    2.447,
-    2.365,
-    2.306,
-    2.262,
-    2.228,
-    2.201,
-    2.179,
-    2.160,
-    2.145,
-    2.131,
-)
-_T_LARGE = 1.96
-
 Entry = Mapping[str, Any]
 
 
@@ -93,10 +75,11 @@ def usable(entries: Sequence[Entry]) -> list[Entry]:
     return list(first.values())
 
 
-def retentions(entries: Sequence[Entry], seconds: Callable[[Entry, str], Sequence[float]] | None = None) -> list[Score]:
+def retentions(entries: Sequence[Entry], seconds: Callable[[Entry, str], Sequence[float]] | None = None, looks: int = 1) -> list[Score]:
     """Scores of every variant, condition and metric for which there is nominal to compare with.
 
-    `seconds` gives an entry's figure for each of its seconds, for the interval of a single block.
+    `seconds` gives an entry's figure for each of its seconds, for the interval of a single block. Where a run may end at the best of
+    several `looks`, intervals over blocks are widened so that they cover at whichever it ended.
     """
     believed = usable(entries)
     found = []
@@ -106,7 +89,7 @@ def retentions(entries: Sequence[Entry], seconds: Callable[[Entry, str], Sequenc
         violated = {e["block"]: e for e in believed if e["variant"] == variant and e["condition"] == condition}
         pairs = [(nominal[b], violated[b]) for b in sorted(nominal) if b in violated]
         for metric in METRICS:
-            found.append(_score(variant, condition, metric, pairs, seconds))
+            found.append(_score(variant, condition, metric, pairs, seconds, looks))
     return [score for score in found if score.trials]
 
 
@@ -116,6 +99,7 @@ def _score(
     metric: str,
     pairs: Sequence[tuple[Entry, Entry]],
     seconds: Callable[[Entry, str], Sequence[float]] | None,
+    looks: int,
 ) -> Score:
     ratios = [r for nominal, violated in pairs if (r := ratio(nominal, violated, metric)) is not None]
     n = len(ratios)
@@ -124,7 +108,7 @@ def _score(
     if min(ratios) <= 0:
         # Some blocks kept nothing: logs do not exist, and the plain mean is what is left to say.
         return Score(variant, condition, metric, float(np.mean(ratios)), 0.0, max(ratios), n, "block")
-    value, low, high = log_interval(ratios)
+    value, low, high = log_interval(ratios, looks)
     if n == 1 and seconds is not None:
         nominal, violated = pairs[0]
         low, high = _over_seconds(seconds(nominal, metric), seconds(violated, metric), metric, value)
@@ -144,15 +128,14 @@ def ratio(nominal: Entry, violated: Entry, metric: str) -> float | None:
     return x0 / x1 if x1 > 0 else None
 
 
-def log_interval(ratios: Sequence[float]) -> tuple[float, float | None, float | None]:
-    """Geometric mean and its 95 % interval, Student t on the logs; no interval for one."""
+def log_interval(ratios: Sequence[float], looks: int = 1) -> tuple[float, float | None, float | None]:
+    """Geometric mean and its 95 % interval (over all `looks` at once), Student t on the logs; no interval for one."""
     logs = np.log(ratios)
     mean = float(logs.mean())
     n = len(ratios)
     if n < 2:
         return math.exp(mean), None, None
-    t = _T_975[n - 2] if n - 2 < len(_T_975) else _T_LARGE + 2.4 / (n - 1)
-    half = t * float(logs.std(ddof=1)) / math.sqrt(n)
+    half = critical(1 - 0.05 / looks, n - 1) * float(logs.std(ddof=1)) / math.sqrt(n)
     return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
 
 

@@ -20,6 +20,7 @@ workload: {trace: "poisson:1000", rate: 2000/s, timeout: 500ms, transforms: [{op
 conditions: {noisy: {sharing: {cpu: {dose: [25, "50%"], place: same-core, weight: 1024}, membw: 500 MB/s}}}
 phases: {warmup: 1s, measure: 3s}
 objectives: {response_p99: "< 10ms", completed: "> 99%"}
+design: {repeats: 3, max_repeats: 9, until: {half_width: 10%, metric: goodput}}
 gates: {achieved: ">= 0.99", slip_p99: "<= 1ms", steal: "<= 1%"}
 """
 VALIDATOR = jsonschema.Draft202012Validator(campaign_schema())
