@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 Kept = TypeVar("Kept")
+FLOOR = 4
 TRIES = 2
 """A rate is refused only if it fails this often in a row: a disturbance from outside must not end the search."""
 
@@ -26,7 +27,7 @@ def highest(holds: Callable[[float], Kept | None], *, start: float, ceiling: flo
     if best is None:
         while best is None:
             high, low = low, low / 2
-            if low < start / 64:
+            if low < start / FLOOR:
                 return None
             best = attempt(low)
     else:
