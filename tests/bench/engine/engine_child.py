@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from agent import _engine
 from tests.bench.engine.peers.keys import KEY_BYTES, KEYS
-from traces.compile import shard_batches
+from traces.compiled import shard_batches
 
 HEADSTART_NS = 100_000_000
 SLICE_ROWS = 65_536
@@ -37,6 +37,7 @@ class Order:
     cores: tuple[int, ...] = ()
     window: int = 0
     timeout_ms: int = 1000
+    spin_us: int = 60
     rate_per_s: float = 0.0
     seconds: float = 0.0
     requests: int = 0
@@ -59,11 +60,12 @@ class Second:
 
 @dataclass
 class Did:
-    """`rusage_s` is of the whole process over the run, `cpu_s` of the engine's threads; `overrun_ns` is the run's end after its last due."""
+    """`rusage_s`: of the process over the run; `cpu_s`: of the engine's threads; `overrun_ns`: from the last due to the run's end."""
 
     scheduled: int
     sent: int
     completed: int
+    misses: int
     timed_out: int
     errors: dict[str, int]
     wall_s: float
@@ -118,7 +120,7 @@ def replay(order: Order) -> Did:
     """Raises ValueError for a driver that the engine does not know, ConnectionError."""
     engine = _engine.Replay(
         driver=order.driver, host=order.host, port=order.port, connections=order.connections, cores=order.cores, window=order.window,
-        pipeline=order.pipeline, timeout_ms=order.timeout_ms,
+        pipeline=order.pipeline, timeout_ms=order.timeout_ms, spin_us=order.spin_us,
     )  # fmt: skip
     rows: Any
     if order.drain:
@@ -138,7 +140,8 @@ def replay(order: Order) -> Did:
         steal[second.second] += second.steal_ns
     slips = [(each, _engine.hdr_quantiles(each.slip, QUANTILES)) for each in intervals]
     return Did(
-        scheduled=totals.scheduled, sent=totals.sent, completed=totals.completed, timed_out=totals.timed_out, errors=totals.errors,
+        scheduled=totals.scheduled, sent=totals.sent, completed=totals.completed, misses=totals.misses,
+        timed_out=totals.timed_out, errors=totals.errors,
         wall_s=(ended - t0) / 1e9, overrun_ns=ended - t0 - last, cpu_s=sum(second.cpu_ns for second in seconds) / 1e9, rusage_s=used,
         rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, feed_starved=totals.feed_starved, notes=totals.notes,
         slip_ns=quantiles([each.slip for each in intervals]), service_ns=quantiles([each.service for each in intervals]),

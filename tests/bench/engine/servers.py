@@ -92,12 +92,12 @@ def redis() -> Iterator[int]:
             yield port
 
 
-def store(port: int, keys: Iterable[str], value: bytes) -> None:
-    """Sets keys by RESP. Raises Failed if the server refuses one."""
+def store(port: int, sizes: Iterable[tuple[str, int]]) -> None:
+    """Sets keys to values of these sizes by RESP. Raises Failed if the server refuses one."""
     with socket.create_connection((HOST, port), timeout=START_S) as to, to.makefile("rb") as answers:
-        for key in keys:
+        for key, size in sizes:
             name = key.encode()
-            to.sendall(b"*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n" % (len(name), name, len(value), value))
+            to.sendall(b"*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n" % (len(name), name, size, bytes(size)))
             said = answers.readline()
             if not said.startswith(b"+OK"):
                 raise Failed(f"redis refused to store {key}: {said!r}")

@@ -1,4 +1,4 @@
-"""The keys that are stored before a measurement, in the spelling of each contestant; all are as many, each 64 bytes long."""
+"""The keys that are stored before a measurement, in the spelling of redis-benchmark, memtier_benchmark and offspec, each with 64 bytes."""
 
 from collections.abc import Iterator
 
@@ -9,8 +9,7 @@ KEY_BYTES = 16
 VALUE_BYTES = 64
 
 
-def spellings() -> Iterator[str]:
+def constant_keys() -> Iterator[tuple[str, int]]:
     for each in range(KEYS + 1):
-        yield f"key:{each:012d}"  # redis-benchmark
-        yield f"memtier-{each}"
-        yield _engine.key_text(each, KEY_BYTES)
+        for key in (f"key:{each:012d}", f"memtier-{each}", _engine.key_text(each, KEY_BYTES)):
+            yield key, VALUE_BYTES
