@@ -11,6 +11,7 @@ Document = dict[str, Any]
 Figure = Callable[[Measured], float | None]
 SHOWN = ("slip_p99_ms", "response_p99_ms")
 """Details that every table has a column for, if any contestant gives them; the rest stand in a line below it."""
+JSON_ONLY = ("slip_p50_ms", "response_p50_ms", "engine_thread_cpu_s_per_million")
 
 
 def summary(values: Sequence[float]) -> Document | None:
@@ -130,11 +131,11 @@ def _table(rows: Sequence[Document], unit: str, regime: str) -> list[str]:
                 ])
             )  # fmt: skip
         for row in present:
-            more = [name for name in row["details"] if name not in shown]
+            more = [name for name in row["details"] if name not in (*shown, *JSON_ONLY)]
             if more:
                 told = "; ".join(f"{_words(name)} {_number(_median(row['details'][name]))}" for name in more)
                 lines += ["", f"{row['contestant']} ({row['loop']}): {told}."]
-    absent = [f"{row['contestant']}: {row['absent']}" for row in rows if row["absent"]]
+    absent = [row["absent"] for row in rows if row["absent"]]
     if absent:
         lines += ["", "Absent: " + "; ".join(dict.fromkeys(absent)) + "."]
     for row in rows:

@@ -39,7 +39,7 @@ def measured(did: Mapping[str, Any], rate: float) -> Measured:
 
 
 def kept_up(did: Mapping[str, Any], seconds: float) -> bool:
-    return did["completed"] == did["scheduled"] and did["overrun_ns"] <= max(TAIL_NS, seconds * 1e9 * TAIL_PART)
+    return bool(did["completed"] == did["scheduled"] and did["overrun_ns"] <= max(TAIL_NS, seconds * 1e9 * TAIL_PART))
 
 
 class Offspec:
