@@ -26,6 +26,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default=",".join(SUBJECTS), help="of " + ",".join(SUBJECTS))
     parser.add_argument("--long", action="store_true", help="60 s of TCP, 100 M rows of feed")
+    parser.add_argument("--repeats", type=int, default=2, help="of a measurement that others disturbed (default 2)")
     parser.add_argument("--minutes", type=float, default=120, help="begin nothing after this long (default 120)")
     parser.add_argument("--json", type=Path, default=ROOT / "docs" / "bench-engine.json")
     parser.add_argument("--markdown", type=Path, default=ROOT / "docs" / "bench-engine.md")
@@ -49,7 +50,7 @@ def main() -> int:
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
-    plan = Plan(args.rounds, args.seconds, args.seed, args.long, time.monotonic() + args.minutes * 60, say)
+    plan = Plan(args.rounds, args.seconds, args.seed, args.long, args.repeats, time.monotonic() + args.minutes * 60, say)
     before, results = steal_s(), list[Result]()
     with tempfile.TemporaryDirectory(prefix="offspec-bench-") as folder:
         for name in SUBJECTS:

@@ -58,6 +58,7 @@ def row_of(lane: Lane, lanes: Sequence[Lane], alike: str | None) -> Document:
         "version": lane.version,
         "absent": lane.absent,
         "failed": [each for each in lane.rounds if isinstance(each, str)],
+        "foreign": summary(lane.foreign),
         "rate_per_s": summary([each.rate_per_s for each in known]),
         "cpu_s_per_million": summary([each.cpu_s_per_million for each in known if each.cpu_s_per_million is not None]),
         "first_over_this": ratio(peers[0], lane, compared) if lane is not peers[0] else None,
@@ -97,7 +98,8 @@ def markdown(told: Document) -> str:
         "their median is taken. `ours ÷` is the first line of the table over this one: above 1 at the maximum, the engine reaches more; "
         "below 1 at the common rate, it takes less CPU. `alike ÷` is the same with ours that goes by this one's rule. CPU is "
         "user and system time of the process over its requests, its start included; the engine's is of its run, "
-        "without the making of the requests.",
+        "without the making of the requests. `others` is the most that processes from outside, and the hypervisor, took of the "
+        "generator's core in a round: above a few percent that line is in doubt.",
         "",
         "Servers: " + ", ".join(f"{name} {version}" for name, version in told["servers"].items()) + ".",
     ]
@@ -119,7 +121,7 @@ def _table(rows: Sequence[Document], unit: str, regime: str) -> list[str]:
         first, second = ("rate_per_s", unit), ("cpu_s_per_million", "CPU s per million")
         if regime != MAXIMUM:
             first, second = second, first
-        head = ["", "version", first[1], "quartiles", "spread", "ours ÷", "alike ÷", second[1], *(_words(name) for name in shown)]
+        head = ["", "version", first[1], "quartiles", "spread", "ours ÷", "alike ÷", second[1], *(_words(name) for name in shown), "others"]
         lines += [_line(head), _line(["---", "---", *(["---:"] * (len(head) - 2))])]
         for row in present:
             figure = row[first[0]]
@@ -127,7 +129,7 @@ def _table(rows: Sequence[Document], unit: str, regime: str) -> list[str]:
                 _line([
                     f"{row['contestant']} ({row['loop']})", row["version"], _number(_median(figure)), _quartiles(figure), _spread(figure),
                     _number(_median(row["first_over_this"])), _number(_median(row["alike_over_this"])), _number(_median(row[second[0]])),
-                    *(_number(_median(row["details"].get(name))) for name in shown),
+                    *(_number(_median(row["details"].get(name))) for name in shown), f"{max(row['foreign']['values']):.0%}",
                 ])
             )  # fmt: skip
         for row in present:
