@@ -1,4 +1,4 @@
-# What a person wants: setup, demo, test, check, bench, clean. Each sets up what it needs by itself.
+# What a person wants: setup, demo, test, check, bench, bench-engine, clean. Each sets up what it needs by itself.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ ENGINE := $(shell find agent/engine -name target -prune -o \( -name '*.rs' -o -n
 READY := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test test-long check fuzz bench clean
+.PHONY: setup demo test test-long check fuzz bench bench-engine clean
 
 setup: $(READY)
 
@@ -48,6 +48,10 @@ fuzz:
 
 bench: setup
 	$(BIN)/pytest -m bench --timeout 1800 -s tests/bench
+
+# The engine beside its peers, those that are there (tests/bench/engine/install_peers.sh); BENCH="--rounds 1 --only http" for less.
+bench-engine: setup
+	$(BIN)/python -m tests.bench.engine $(BENCH)
 
 clean:
 	rm -rf $(VENV) agent/engine/target agent/_engine*.so dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -205,7 +205,10 @@ async def _run(campaign: Campaign, plan: Plan, folder: RunFolder, journal: Journ
 
 @asynccontextmanager
 async def _cluster(campaign: Campaign, options: Options, logs: Path, *, measure_floor: bool = True) -> AsyncIterator[_Cluster]:
-    """Agents attached and probed, with the noise floor of their load generators unless there will be no load; on leaving, agents and fleet are ended, also when the fleet came up only in part."""
+    """Agents attached and probed, with the noise floor of their load generators unless there will be no load.
+
+    On leaving, agents and fleet are ended, also when the fleet came up only in part.
+    """
     host, _, port = options.listen.rpartition(":")
     if not host or not port.isdigit():
         raise InvalidInput(f"--listen {options.listen}: expected HOST:PORT, such as 127.0.0.1:0")

@@ -1,0 +1,1 @@
+"""One peer a file; each module has `CONTESTANTS`."""
