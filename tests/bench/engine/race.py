@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from tests.bench.engine.contestant import GENERATOR_CORE, Contestant, Failed, Load, Measured
-from tests.bench.engine.machine import children_s, taken_s
+from tests.bench.engine.contestant import GENERATOR_CORE, SERVER_CORE, Contestant, Failed, Load, Measured
+from tests.bench.engine.machine import ours_s, taken_s
 
 MAXIMUM = "maximum"
+CORES = (SERVER_CORE, GENERATOR_CORE)
 DISTURBED = 0.15
-"""A measurement during which others took a greater part of the generator's core is repeated."""
+"""A measurement during which others took more of the two cores (1 is one core) is repeated."""
 Say = Callable[[str], None]
 
 
@@ -61,7 +62,7 @@ class Lane:
     absent: str | None
     rounds: list[Measured | str] = field(default_factory=list)
     foreign: list[float] = field(default_factory=list)
-    """For each round, the part of the generator's core that others took meanwhile: above a few percent the figure is in doubt."""
+    """For each round, what others took of the two cores meanwhile (1 is one core): above a few percent the figure is in doubt."""
 
     @property
     def label(self) -> str:
@@ -94,8 +95,10 @@ def run(race: Race, plan: Plan) -> Result:
 def _rounds(race: Race, plan: Plan, load: Load) -> Result:
     pace: float | None = None
     if race.paced and race.pace_by is not None and race.pace_by.missing() is None:
-        pace = float(f"{race.pace_by.run(load).rate_per_s / 2:.2g}")
-        plan.say(f"{race.subject}, {race.setting}: the common rate is {pace:,.0f}/s")
+        most, _ = _undisturbed(race.pace_by, load, plan)
+        if isinstance(most, Measured):
+            pace = float(f"{most.rate_per_s / 2:.2g}")
+            plan.say(f"{race.subject}, {race.setting}: the common rate is {pace:,.0f}/s")
     wanted = [(each, MAXIMUM) for each in race.contestants]
     wanted += [(each, "paced") for each in race.paced if pace is not None]
     lanes: list[tuple[Contestant, Lane]] = []
@@ -115,19 +118,19 @@ def _rounds(race: Race, plan: Plan, load: Load) -> Result:
 
 
 def _undisturbed(contestant: Contestant, load: Load, plan: Plan) -> tuple[Measured | str, float]:
-    """A figure and what others took of the core meanwhile; of a few tries if that was much, the least disturbed."""
+    """A figure and what others took of the cores meanwhile; of a few tries if that was much, the least disturbed."""
+    if time.monotonic() > plan.until:
+        return "the time given was used up", 0.0
     tries: list[tuple[Measured | str, float]] = []
     while not tries or (min(foreign for _, foreign in tries) > DISTURBED and len(tries) <= plan.repeats and time.monotonic() < plan.until):
-        began, taken, own = time.monotonic(), taken_s(GENERATOR_CORE), children_s()
-        figure = _one(contestant, load, plan)
-        others_s = taken_s(GENERATOR_CORE) - taken - (children_s() - own)
+        began, taken, own = time.monotonic(), taken_s(CORES), ours_s()
+        figure = _one(contestant, load)
+        others_s = taken_s(CORES) - taken - (ours_s() - own)
         tries.append((figure, max(0.0, others_s / (time.monotonic() - began))))
     return min(tries, key=lambda each: each[1])
 
 
-def _one(contestant: Contestant, load: Load, plan: Plan) -> Measured | str:
-    if time.monotonic() > plan.until:
-        return "the time given was used up"
+def _one(contestant: Contestant, load: Load) -> Measured | str:
     try:
         return contestant.run(load)
     except Failed as failed:

@@ -99,7 +99,7 @@ def markdown(told: Document) -> str:
         "below 1 at the common rate, it takes less CPU. `alike ÷` is the same with ours that goes by this one's rule. CPU is "
         "user and system time of the process over its requests, its start included; the engine's is of its run, "
         "without the making of the requests. `others` is the most that processes from outside, and the hypervisor, took of the "
-        "generator's core in a round: above a few percent that line is in doubt.",
+        "two cores in a round (100% is one core): above a few percent that line is in doubt.",
         "",
         "Servers: " + ", ".join(f"{name} {version}" for name, version in told["servers"].items()) + ".",
     ]
