@@ -1,6 +1,7 @@
 """`python -m tests.bench.engine`: runs the races and writes what came of them. Ends 0 whatever the figures are."""
 
 import argparse
+import dataclasses
 import datetime
 import json
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 from tests.bench.engine import servers, table
 from tests.bench.engine.contestant import GENERATOR_CORE, SERVER_CORE
 from tests.bench.engine.machine import ROOT, commit, machine, steal_s
-from tests.bench.engine.race import Plan, Result, run
+from tests.bench.engine.race import Plan, Race, Result, run
 from tests.bench.engine.subjects import feed, http, redis, tcp, trace
 
 SUBJECTS = {"http": http, "redis": redis, "tcp": tcp, "trace": trace, "feed": feed}
@@ -25,12 +26,21 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=int, default=2, help="of each run (default 2)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default=",".join(SUBJECTS), help="of " + ",".join(SUBJECTS))
+    parser.add_argument("--setting", default="", help="only races in whose name this stands, such as '8 connections'")
+    parser.add_argument("--without", default="", help="contestants in whose name one of these stands, such as Locust,hey")
     parser.add_argument("--long", action="store_true", help="60 s of TCP, 100 M rows of feed")
     parser.add_argument("--repeats", type=int, default=2, help="of a measurement that others disturbed (default 2)")
     parser.add_argument("--minutes", type=float, default=120, help="begin nothing after this long (default 120)")
     parser.add_argument("--json", type=Path, default=ROOT / "docs" / "bench-engine.json")
     parser.add_argument("--markdown", type=Path, default=ROOT / "docs" / "bench-engine.md")
     return parser
+
+
+def _without(race: Race, names: str) -> Race:
+    """The race less some contestants; its first one, with which ratios are formed, stays."""
+    left_out = [name for name in names.split(",") if name]
+    stays = [c for at, c in enumerate(race.contestants) if at == 0 or not any(name in c.name for name in left_out)]
+    return dataclasses.replace(race, contestants=stays, paced=[c for c in race.paced if not any(name in c.name for name in left_out)])
 
 
 def main() -> int:
@@ -55,7 +65,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="offspec-bench-") as folder:
         for name in SUBJECTS:
             if name in only:
-                results += [run(race, plan) for race in SUBJECTS[name].races(plan, Path(folder))]
+                races = [race for race in SUBJECTS[name].races(plan, Path(folder)) if args.setting in f"{race.subject}, {race.setting}"]
+                results += [run(_without(race, args.without), plan) for race in races]
     told = table.document(
         results,
         {
