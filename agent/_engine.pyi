@@ -67,6 +67,8 @@ class EngineSecond:
     reconnects: int
     gap_due: bytes  # HDR V2 of 2 digits: gaps between the arrivals of this thread's schedule; empty bytes in a closed loop
     gap_sent: bytes  # the same of the requests as they left
+    kernel_sent: bytes  # HDR V2 of 2 digits: from our stamp before a write to the kernel's (SO_TIMESTAMPING); empty: not asked
+    kernel_read: bytes  # from the kernel's stamp of bytes come in to ours after the read
 
 class RequestLog:
     """Requests that have ended, by column: buffers of native numbers."""
@@ -149,6 +151,7 @@ class Replay:
         tls: str | None = None,  # "system" | "anybody" | path of a PEM file
         cluster: tuple[Sequence[tuple[str, int]], Sequence[int]] | None = None,  # redis: servers, and each slot's place among them
         log_requests: bool = False,  # tell on_requests of each
+        kernel_stamps: int = 0,  # n > 0: the kernel stamps one in n writes and reads of a plain TCP connection
         seed: int = 1,  # of exponential thinking
     ) -> None:
         """Raises ValueError, one line, for what the driver does not have."""

@@ -44,6 +44,7 @@ class ReplayOrder:
     pipeline: int | None = None
     cluster: Servers | None = None
     seed: int = 1
+    kernel_stamps: int = 0
     gates: selfcheck.Gates = field(default_factory=selfcheck.Gates)
 
 
@@ -102,6 +103,7 @@ class Replay:
                 tls=to.tls,
                 cluster=order.cluster,
                 log_requests=log is not None,
+                kernel_stamps=order.kernel_stamps,
                 seed=order.seed,
             )
         except ValueError as error:
@@ -259,6 +261,7 @@ class Replay:
             "rate_done_per_s": round(total["completed"] / seconds, 3) if seconds else 0.0,
             **{f"{kind}_us": _quantiles_us(hdr[kind], ends["timed_out"] if kind == "response" else 0) for kind in _KINDS},
             **self._tokens(intervals),
+            **self._kernel(),
             "dose": [],
             "misses": total["misses"],
             "sent": total["sent"],
@@ -277,6 +280,17 @@ class Replay:
         tokens = sum(i.output_tokens for i in streamed)
         figures = {f"{kind}_us": _quantiles_us(_merged(streamed, kind), 0) for kind in _TOKEN_KINDS}
         return {**figures, "output_tokens": tokens, "output_tokens_per_s": round(tokens / seconds, 3)}
+
+    def _kernel(self) -> dict[str, Any]:
+        """What the kernel's own stamps say of the way to it and back, where they were asked for; null: it gave none."""
+        if not self.order.kernel_stamps:
+            return {}
+        found: dict[str, Any] = {}
+        for kind in ("kernel_sent", "kernel_read"):
+            blobs = [blob for s in self._seconds if (blob := getattr(s, kind)) and _engine.hdr_count(blob)]
+            middles = sorted(_engine.hdr_quantiles(blob, [0.5])[0] / 1000 for blob in blobs)
+            found[f"{kind}_p50_us"] = middles[len(middles) // 2] if middles else None
+        return {**found, "kernel_stamps": sum(_engine.hdr_count(s.kernel_sent) for s in self._seconds if s.kernel_sent)}
 
     def merged(self, kind: str) -> bytes:
         """One histogram of the measured seconds, HdrHistogram V2."""

@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--objective", action="append", default=[], metavar="BOUND", help="such as 'response_p99 < 2ms'; repeatable")
     parser.add_argument("--hdr", type=Path, metavar="FILE", help="write the response histogram (HdrHistogram V2)")
     parser.add_argument("--requests", type=Path, metavar="FILE", help="write one row a request (Parquet)")
+    parser.add_argument("--kernel-stamps", type=int, default=0, metavar="N", help="TCP: have the kernel stamp one in N writes and reads")
     parser.add_argument("--no-noise-floor", action="store_true", help="do not measure first what the instrument itself adds (1 s)")
 
 
@@ -51,11 +52,15 @@ def run(args: argparse.Namespace) -> int:
     think_us, think = _think(args.think)
     if args.users < 0 or (think_us and not args.users):
         raise UsageError(f"--users {args.users} --think {args.think}: only users think; expected at least one")
+    if args.kernel_stamps < 0:
+        raise UsageError(f"--kernel-stamps {args.kernel_stamps}: expected 0 or more")
     rate = rate_of(args.rate)
     load = load_of(
         args,
         warmup_s,
-        lambda **given: ReplayOrder(late=args.late, window=args.users, think_us=think_us, think=think, **given),
+        lambda **given: ReplayOrder(
+            late=args.late, window=args.users, think_us=think_us, think=think, kernel_stamps=args.kernel_stamps, **given
+        ),
     )
     order = load.order
     with tempfile.TemporaryDirectory(prefix="offspec-replay-") as folder:
@@ -168,6 +173,10 @@ def _text(summary: Mapping[str, Any], spectrum: Mapping[str, Mapping[str, float 
     lines.append(f"outcome   {summary['outcome']}" + (", saturated: requests piled up" if summary["saturated"] else ""))
     if "output_tokens" in summary:
         lines.append(f"tokens    {summary['output_tokens']:,} ({summary['output_tokens_per_s']:,.0f}/s)")
+    if "kernel_stamps" in summary:
+        sent, read = summary["kernel_sent_p50_us"], summary["kernel_read_p50_us"]
+        words = f"sent {sent:,.1f} us after ours, read {read:,.1f} us before ours (medians)" if sent and read else "this kernel gave none"
+        lines.append(f"kernel    {words}")
     if "noise_floor" in summary:
         floor = summary["noise_floor"]
         figures = ", ".join(f"{k} p50 {floor[f'{k}_us']['p50']:,.1f} p99 {floor[f'{k}_us']['p99']:,.1f}" for k in ("slip", "response"))

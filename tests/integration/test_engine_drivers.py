@@ -375,6 +375,22 @@ def test_the_log_has_every_request_once() -> None:
     assert {engine.ENDS[e] for e in ends} <= {"completed", "miss"}
 
 
+def test_kernel_stamps_lie_between_ours() -> None:
+    table = requests(5000, 5000, ["set", "get"], req_bytes=300)
+    with redis_server() as (port, _):
+        totals, intervals, seconds = replay(table, driver="redis", port=port, connections=3, kernel_stamps=5)
+    assert_adds_up(table, totals, intervals)
+    assert totals.completed == 5000
+    for kind in ("kernel_sent", "kernel_read"):
+        blobs = [blob for s in seconds if (blob := getattr(s, kind))]
+        if not blobs:
+            pytest.skip("this kernel gives no stamps")
+        counts = [engine.hdr_count(blob) for blob in blobs]
+        assert 100 <= sum(counts) <= 5000
+        middle_us = engine.hdr_quantiles(blobs[counts.index(max(counts))], [0.5])[0] / 1000
+        assert 0 < middle_us < quantile(intervals, "service", 0.9) * 1e6
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

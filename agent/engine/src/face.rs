@@ -110,7 +110,7 @@ impl Replay {
     #[new]
     #[pyo3(signature = (*, driver, host, port, ops=None, connections=8, cores=Vec::new(), timeout_ms=1000, late="send",
         late_after_us=0, window=0, think_us=0, think="constant", pipeline=1024, spin_us=60, options=None, tls=None, cluster=None,
-        log_requests=false, seed=1))]
+        log_requests=false, kernel_stamps=0, seed=1))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -132,6 +132,7 @@ impl Replay {
         tls: Option<String>,
         cluster: Option<Servers>,
         log_requests: bool,
+        kernel_stamps: u32,
         seed: u64,
     ) -> PyResult<Self> {
         let late = match late {
@@ -161,7 +162,7 @@ impl Replay {
             (true, true) => format!("[{host}]:{port}"),
             (true, false) => format!("{host}:{port}"),
         };
-        let way = way(driver, host, &server, options, tls.as_deref()).map_err(PyValueError::new_err)?;
+        let way = way(driver, host, &server, options, tls.as_deref(), kernel_stamps).map_err(PyValueError::new_err)?;
         let addresses = if has_address { resolve(py, host, port, &server)? } else { vec![SocketAddr::from(([0, 0, 0, 0], 0))] };
         let cluster = match cluster {
             None => None,
@@ -275,7 +276,7 @@ impl Replay {
     }
 }
 
-fn way(driver: &str, host: &str, server: &str, mut options: Options, tls: Option<&str>) -> Result<Way, String> {
+fn way(driver: &str, host: &str, server: &str, mut options: Options, tls: Option<&str>, stamp_every: u32) -> Result<Way, String> {
     if tls.is_some() && !matches!(driver, "redis" | "memcached" | "http" | "http2" | "grpc" | "openai" | "tcp") {
         return Err(format!("tls: the {driver} driver has none"));
     }
@@ -293,7 +294,7 @@ fn way(driver: &str, host: &str, server: &str, mut options: Options, tls: Option
                 file => Trust::File(file.to_string()),
             });
             let security = trust.map(|trust| Security::new(&trust, host, protocol.alpn()).map(Arc::new)).transpose()?;
-            return Ok(Way::Stream { protocol, security });
+            return Ok(Way::Stream { protocol, security, stamp_every });
         }
     };
     options.nothing_left(driver)?;

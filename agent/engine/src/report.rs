@@ -76,6 +76,8 @@ pub struct EngineSecond {
     reconnects: u64,
     gap_due: Py<PyBytes>,
     gap_sent: Py<PyBytes>,
+    kernel_sent: Py<PyBytes>,
+    kernel_read: Py<PyBytes>,
 }
 
 /// Requests that have ended, by column; each column is a buffer of native numbers.
@@ -229,6 +231,7 @@ impl Listener for Callbacks {
         };
         let wall = &report.wall;
         let gaps = wall.gaps.as_ref().map(|gaps| (encode(&gaps.due), encode(&gaps.sent))).unwrap_or_default();
+        let kernel = wall.kernel.as_ref().map(|k| (encode(&k.sent), encode(&k.read))).unwrap_or_default();
         let result = Python::with_gil(|py| {
             let second = EngineSecond {
                 second: wall.second,
@@ -244,6 +247,8 @@ impl Listener for Callbacks {
                 reconnects: wall.reconnects,
                 gap_due: PyBytes::new(py, &gaps.0).unbind(),
                 gap_sent: PyBytes::new(py, &gaps.1).unbind(),
+                kernel_sent: PyBytes::new(py, &kernel.0).unbind(),
+                kernel_read: PyBytes::new(py, &kernel.1).unbind(),
             };
             callback.call1(py, (Py::new(py, second)?,))
         });

@@ -103,6 +103,19 @@ impl Gaps {
     }
 }
 
+/// What the kernel's own stamps say, in nanoseconds: from ours before a write to its, and from its of bytes come in to ours after a read.
+pub struct KernelTimes {
+    pub sent: Histogram<u32>,
+    pub read: Histogram<u32>,
+}
+
+impl KernelTimes {
+    fn new() -> Box<Self> {
+        let Gaps { due, sent } = *Gaps::new();
+        Box::new(KernelTimes { sent: due, read: sent })
+    }
+}
+
 /// When a request left and was answered; 0: it was not.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stamps {
@@ -221,6 +234,7 @@ pub struct Book {
     news: Sender<News>,
     thread: usize,
     gaps: Option<Box<Gaps>>,
+    kernel: Option<Box<KernelTimes>>,
     last_due_ns: i64,
     last_sent_ns: i64,
     /// None: nobody wants each request.
@@ -245,6 +259,7 @@ impl Book {
             news,
             thread,
             gaps: None,
+            kernel: None,
             last_due_ns: i64::MIN,
             last_sent_ns: i64::MIN,
             log: None,
@@ -259,6 +274,19 @@ impl Book {
     /// From now on gaps are recorded, which only a schedule has.
     pub fn record_gaps(&mut self) {
         self.gaps = Some(Gaps::new());
+    }
+
+    pub fn kernel_sent(&mut self, ns: i64) {
+        self.kernel.get_or_insert_with(KernelTimes::new).sent.saturating_record(ns.max(1) as u64);
+    }
+
+    pub fn kernel_read(&mut self, ns: i64) {
+        self.kernel.get_or_insert_with(KernelTimes::new).read.saturating_record(ns.max(1) as u64);
+    }
+
+    /// The kernel's stamps since the last call, if there were any.
+    pub fn take_kernel(&mut self) -> Option<Box<KernelTimes>> {
+        self.kernel.take()
     }
 
     /// The gaps since the last call.

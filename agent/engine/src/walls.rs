@@ -1,7 +1,7 @@
 //! The engine's figures of itself, once per wall second: what its verdict on the measurement is judged on.
 
 use crate::clock;
-use crate::tally::{Book, Gaps};
+use crate::tally::{Book, Gaps, KernelTimes};
 
 /// Figures of one wall second of one engine thread, as it knows them itself.
 pub struct Wall {
@@ -15,6 +15,7 @@ pub struct Wall {
     pub send_buffer_full: u64,
     pub reconnects: u64,
     pub gaps: Option<Box<Gaps>>,
+    pub kernel: Option<Box<KernelTimes>>,
 }
 
 /// What the loop hands over at the end of a second; the last two count from the start of the run.
@@ -61,7 +62,7 @@ impl Walls {
     pub fn tell(&mut self, now: i64, gauges: Gauges, book: &mut Book) {
         let cpu = clock::thread_cpu_ns();
         let inflight = gauges.open.saturating_sub(gauges.backlog);
-        let gaps = book.take_gaps();
+        let (gaps, kernel) = (book.take_gaps(), book.take_kernel());
         if self.second >= 0 {
             book.wall(Wall {
                 second: self.second,
@@ -74,6 +75,7 @@ impl Walls {
                 send_buffer_full: gauges.partial_writes - self.before.partial_writes,
                 reconnects: gauges.reconnects - self.before.reconnects,
                 gaps,
+                kernel,
             });
         }
         self.cpu_ns = cpu;

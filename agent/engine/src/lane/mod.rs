@@ -3,6 +3,7 @@
 
 mod datagram;
 mod disk;
+mod kernel_stamps;
 mod line;
 mod null;
 mod ring;

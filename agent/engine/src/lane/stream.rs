@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use socket2::{Domain, Protocol as Transport, Socket, Type};
 
+use super::kernel_stamps::KernelStamps;
 use super::line::{Line, Pending, Request};
 use super::tls::{Security, Tls};
 use super::{Gauges, Lane, Orphan, Refusal, Watch};
@@ -51,6 +52,9 @@ pub struct Stream {
     security: Option<Arc<Security>>,
     socket: Option<Socket>,
     tls: Option<Tls>,
+    /// One in so many writes and reads is stamped by the kernel; 0: none.
+    stamp_every: u32,
+    stamps: Option<KernelStamps>,
     state: State,
     backoff_ns: i64,
     pipeline: usize,
@@ -97,6 +101,8 @@ impl Stream {
             security,
             socket: None,
             tls: None,
+            stamp_every: 0,
+            stamps: None,
             state: State::Down { retry_at_ns: i64::MIN },
             backoff_ns: FIRST_BACKOFF_NS,
             pipeline,
@@ -123,8 +129,15 @@ impl Stream {
         }
     }
 
+    /// Has the kernel stamp one in `every` writes and reads, where nothing lies between them and the wire's bytes.
+    pub fn stamped(mut self, every: u32) -> Self {
+        self.stamp_every = if self.security.is_none() { every } else { 0 };
+        self
+    }
+
     fn down(&mut self, retry_at_ns: i64) {
         self.socket = None;
+        self.stamps = None;
         self.tls = None;
         self.reconnects += u64::from(self.is_up());
         self.state = State::Down { retry_at_ns };
@@ -300,10 +313,13 @@ impl Stream {
     }
 
     /// Reads decrypted bytes into `buffer`.
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, buffer: &mut [u8], book: &mut Book) -> io::Result<usize> {
         let Some(socket) = self.socket.as_mut() else {
             return Err(io::ErrorKind::NotConnected.into());
         };
+        if let Some(stamps) = self.stamps.as_mut() {
+            return stamps.read(socket.as_raw_fd(), buffer, book);
+        }
         match self.tls.as_mut() {
             None => socket.read(buffer),
             Some(tls) => tls.read(socket, buffer),
@@ -311,10 +327,13 @@ impl Stream {
     }
 
     /// Writes what lies in `out`; how many of its bytes were taken.
-    fn write(&mut self) -> io::Result<usize> {
+    fn write(&mut self, stamp: i64) -> io::Result<usize> {
         let Some(socket) = self.socket.as_mut() else {
             return Err(io::ErrorKind::NotConnected.into());
         };
+        if let Some(stamps) = self.stamps.as_mut() {
+            return stamps.write(socket.as_raw_fd(), &self.out[self.out_at..], stamp);
+        }
         match self.tls.as_mut() {
             None => socket.write(&self.out[self.out_at..]),
             Some(tls) => tls.write(socket, &self.out[self.out_at..]),
@@ -395,7 +414,7 @@ impl Lane for Stream {
             return Watch::Same;
         }
         let stamp = now_ns();
-        let wrote = match self.write() {
+        let wrote = match self.write(stamp) {
             Ok(n) => n,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => return Watch::Same,
@@ -443,6 +462,9 @@ impl Lane for Stream {
         };
         match self.socket.as_ref().map_or(Ok(None), Socket::take_error) {
             Ok(None) => {
+                if let (1.., Some(fd)) = (self.stamp_every, self.fd()) {
+                    self.stamps = KernelStamps::enable(fd, self.stamp_every).ok();
+                }
                 self.session.open(&mut self.out);
                 self.encoded += self.out.len() as u64;
                 self.tls = self.security.as_ref().map(|security| security.session());
@@ -468,7 +490,7 @@ impl Lane for Stream {
     fn readable(&mut self, buffer: &mut [u8], book: &mut Book, orphans: &mut Vec<Orphan>) -> Watch {
         let mut watch = Watch::Same;
         while self.is_open() {
-            let read = self.read(buffer);
+            let read = self.read(buffer, book);
             let stamp = now_ns();
             let drained = self.tls.is_none() && matches!(read, Ok(n) if n < buffer.len());
             let flow = match read {

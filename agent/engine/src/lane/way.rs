@@ -16,6 +16,7 @@ pub enum Way {
     Stream {
         protocol: Arc<dyn Protocol>,
         security: Option<Arc<Security>>,
+        stamp_every: u32,
     },
     Datagram(Arc<Wire>),
     Disk(Arc<Disk>),
@@ -61,8 +62,8 @@ impl Way {
         notes: &mut Vec<String>,
     ) -> std::io::Result<Box<dyn Lane>> {
         Ok(match self {
-            Way::Stream { protocol, security } => {
-                Box::new(Stream::new(address, &**protocol, pipeline, timeout_ns, security.clone()))
+            Way::Stream { protocol, security, stamp_every } => {
+                Box::new(Stream::new(address, &**protocol, pipeline, timeout_ns, security.clone()).stamped(*stamp_every))
             }
             Way::Datagram(wire) => Box::new(Datagram::new(address, wire.clone(), pipeline, timeout_ns)),
             Way::Null => Box::new(Null::new(timeout_ns)),
