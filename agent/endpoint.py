@@ -7,6 +7,7 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from traces.errors import UsageError
@@ -54,12 +55,14 @@ class Endpoint:
         """Whether the driver is the engine's own."""
         return self.driver in DRIVER_KINDS
 
-    def is_local(self) -> bool:
-        """Whether it is this machine, and not a disk that could hold something dear."""
+    def is_harmless(self) -> bool:
+        """Whether no one's leave is needed: it is this machine, and nothing on a disk is written over."""
         if self.driver == "null":
             return True
         if self.driver == "block":
-            return not self.host.startswith("/dev/")
+            # A link to a device is a device.
+            path = Path(self.host).resolve()
+            return not path.exists() or (path.is_file() and (path.stat().st_size == 0 or self.options.get("access") == "ro"))
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:

@@ -41,7 +41,7 @@ def add_load_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the format; repeatable")
     parser.add_argument("--spread", choices=["poisson", "equidistant", "start"], help="how to spread stamps that are too coarse")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--yes", action="store_true", help="load a server that is not on this machine, or a device under /dev")
+    parser.add_argument("--yes", action="store_true", help="load a server that is not on this machine; write over a file or device")
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     parser.add_argument("-q", "--quiet", action="store_true", help="no live line")
 
@@ -133,8 +133,12 @@ def load_of(args: argparse.Namespace, warmup_s: int, make_order: Callable[..., A
     if args.insecure and args.ca:
         raise UsageError("--insecure --ca: give one of them")
     endpoint = parse_endpoint(args.url, args.driver_options, args.header, TRUST_ANYBODY if args.insecure else args.ca)
-    if endpoint.in_engine and not endpoint.is_local() and not args.yes:
-        raise UsageError(f"{args.url}: not on this machine, or a device; a replay can take a server down: say --yes if it is yours to load")
+    if endpoint.in_engine and not endpoint.is_harmless() and not args.yes:
+        if endpoint.driver == "block":
+            raise UsageError(
+                f"{args.url}: is there already, and writes would destroy it: --with access=ro reads only; say --yes if it may go"
+            )
+        raise UsageError(f"{args.url}: not on this machine; a replay can take a server down: say --yes if it is yours to load")
     if args.connections < 1:
         raise UsageError(f"--connections {args.connections}: expected 1 or more")
     if args.pipeline is not None and args.pipeline < 1:

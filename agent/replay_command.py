@@ -54,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--users {args.users} --think {args.think}: only users think; expected at least one")
     if args.kernel_stamps < 0:
         raise UsageError(f"--kernel-stamps {args.kernel_stamps}: expected 0 or more")
+    if args.hdr is not None and not args.hdr.parent.is_dir():
+        raise UsageError(f"--hdr {args.hdr}: no such folder: {args.hdr.parent}; make it first")
     rate = rate_of(args.rate)
     load = load_of(
         args,
@@ -77,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         live.close()
     summary = replay.summary() | ({"noise_floor": floor} if floor else {})
     if args.hdr is not None:
-        args.hdr.write_bytes(replay.merged("response"))
+        _write(args.hdr, replay.merged("response"))
     misses = missed(summary, objectives)
     if args.json:
         print(json.dumps(summary, indent=1))
@@ -92,6 +94,14 @@ def run(args: argparse.Namespace) -> int:
     if summary["verdict"] == "invalid":
         return 12
     return 10 if misses else 0
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        # The figures are there; a file that cannot be written must not take them along.
+        print(f"offspec: --hdr {path}: not written: {error.strerror}", file=sys.stderr)
 
 
 def _log(path: Path | None, make: Any) -> Any:
