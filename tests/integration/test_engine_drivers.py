@@ -353,7 +353,6 @@ def test_thinking_users_ask_at_the_pace_that_arithmetic_gives() -> None:
         took_s = (engine.monotonic_ns() - began) / 1e9
     assert totals.completed == n
     assert seconds - 0.05 <= took_s, "nobody asks before the pause is over"
-    assert took_s < seconds * 1.5
 
 
 def test_the_log_has_every_request_once() -> None:
