@@ -195,6 +195,57 @@ pub struct Second {
     open: u64,
 }
 
+impl Second {
+    fn op(&mut self, op: u16) -> &mut OpTally {
+        let op = usize::from(op);
+        if self.ops.len() <= op {
+            self.ops.resize_with(op + 1, OpTally::default);
+        }
+        &mut self.ops[op]
+    }
+}
+
+/// Seconds by their number; most look-ups are of the last.
+struct Seconds(VecDeque<Second>);
+
+impl Seconds {
+    fn at(&mut self, second: i64) -> &mut Second {
+        let fresh = || Second { second, ops: Vec::with_capacity(8), open: 0 };
+        let at = match self.0.back() {
+            Some(last) if last.second == second => self.0.len() - 1,
+            Some(last) if last.second > second => match self.0.binary_search_by_key(&second, |s| s.second) {
+                Ok(at) => at,
+                Err(at) => {
+                    self.0.insert(at, fresh());
+                    at
+                }
+            },
+            _ => {
+                self.0.push_back(fresh());
+                self.0.len() - 1
+            }
+        };
+        &mut self.0[at]
+    }
+}
+
+/// Histograms to use again: making one takes longer than filling it does.
+struct Spare {
+    /// Boxed, because they go into tallies and through channels as they are.
+    #[allow(clippy::vec_box)]
+    times: Vec<Box<Times>>,
+    returned: Receiver<Box<Times>>,
+}
+
+impl Spare {
+    fn take(&mut self) -> Box<Times> {
+        if self.times.is_empty() {
+            self.times.extend(self.returned.try_iter());
+        }
+        self.times.pop().unwrap_or_else(Times::new)
+    }
+}
+
 /// What an engine thread tells the collector.
 pub enum News {
     /// The thread runs now: the base of what the kernel counts for it.
@@ -221,16 +272,13 @@ pub enum News {
 
 /// The seconds of one engine thread that still have requests under way.
 pub struct Book {
-    seconds: VecDeque<Second>,
+    seconds: Seconds,
     /// Requests scheduled and not yet ended, over all seconds.
     open: u64,
     first_send_ns: i64,
     /// Due seconds up to this one are closed for good.
     passed: i64,
-    /// Boxed, because they go into tallies and through channels as they are.
-    #[allow(clippy::vec_box)]
-    spare: Vec<Box<Times>>,
-    returned: Receiver<Box<Times>>,
+    spare: Spare,
     news: Sender<News>,
     thread: usize,
     gaps: Option<Box<Gaps>>,
@@ -250,12 +298,11 @@ const SPARE_AT_START: usize = 8;
 impl Book {
     pub fn new(thread: usize, news: Sender<News>, returned: Receiver<Box<Times>>) -> Self {
         Book {
-            seconds: VecDeque::with_capacity(256),
+            seconds: Seconds(VecDeque::with_capacity(256)),
             open: 0,
             first_send_ns: 0,
             passed: i64::MIN,
-            spare: (0..SPARE_AT_START).map(|_| Times::new()).collect(),
-            returned,
+            spare: Spare { times: (0..SPARE_AT_START).map(|_| Times::new()).collect(), returned },
             news,
             thread,
             gaps: None,
@@ -304,43 +351,10 @@ impl Book {
         self.first_send_ns
     }
 
-    fn second(&mut self, second: i64) -> &mut Second {
-        let fresh = || Second { second, ops: Vec::with_capacity(8), open: 0 };
-        let at = match self.seconds.back() {
-            Some(last) if last.second == second => self.seconds.len() - 1,
-            Some(last) if last.second > second => match self.seconds.binary_search_by_key(&second, |s| s.second) {
-                Ok(at) => at,
-                Err(at) => {
-                    self.seconds.insert(at, fresh());
-                    at
-                }
-            },
-            _ => {
-                self.seconds.push_back(fresh());
-                self.seconds.len() - 1
-            }
-        };
-        &mut self.seconds[at]
-    }
-
-    fn tally(&mut self, second: i64, op: u16) -> &mut OpTally {
-        let ops = &mut self.second(second).ops;
-        let op = usize::from(op);
-        if ops.len() <= op {
-            ops.resize_with(op + 1, OpTally::default);
-        }
-        &mut ops[op]
-    }
-
-    fn times(&mut self, second: i64, op: u16) -> &mut OpTally {
-        if self.tally(second, op).times.is_none() {
-            if self.spare.is_empty() {
-                self.spare.extend(self.returned.try_iter());
-            }
-            let times = self.spare.pop().unwrap_or_else(Times::new);
-            self.tally(second, op).times = Some(times);
-        }
-        self.tally(second, op)
+    /// An op's figures in a second, with histograms.
+    fn times(&mut self, second: i64, op: u16) -> (&mut Counts, &mut Times) {
+        let OpTally { counts, times, .. } = self.seconds.at(second).op(op);
+        (counts, times.get_or_insert_with(|| self.spare.take()))
     }
 
     pub fn scheduled(&mut self, second: i64, op: u16, due_ns: i64) {
@@ -351,8 +365,9 @@ impl Book {
             }
             self.last_due_ns = due_ns;
         }
-        self.tally(second, op).counts.scheduled += 1;
-        self.second(second).open += 1;
+        let second = self.seconds.at(second);
+        second.open += 1;
+        second.op(op).counts.scheduled += 1;
     }
 
     pub fn sent(&mut self, second: i64, op: u16, stamp_ns: i64, slip_ns: i64, bytes: u64) {
@@ -365,28 +380,25 @@ impl Book {
             }
             self.last_sent_ns = stamp_ns;
         }
-        let tally = self.times(second, op);
-        tally.counts.sent += 1;
-        tally.counts.bytes_sent += bytes;
-        if let Some(times) = &mut tally.times {
-            times.slip.saturating_record(slip_ns.max(1) as u64);
-        }
+        let (counts, times) = self.times(second, op);
+        counts.sent += 1;
+        counts.bytes_sent += bytes;
+        times.slip.saturating_record(slip_ns.max(1) as u64);
     }
 
     pub fn received(&mut self, second: i64, op: u16, bytes: u64) {
-        self.tally(second, op).counts.bytes_received += bytes;
+        self.seconds.at(second).op(op).counts.bytes_received += bytes;
     }
 
     pub fn latency(&mut self, second: i64, op: u16, service_ns: i64, response_ns: i64) {
-        if let Some(times) = &mut self.times(second, op).times {
-            times.service.saturating_record(service_ns.max(1) as u64);
-            times.response.saturating_record(response_ns.max(1) as u64);
-        }
+        let (_, times) = self.times(second, op);
+        times.service.saturating_record(service_ns.max(1) as u64);
+        times.response.saturating_record(response_ns.max(1) as u64);
     }
 
     /// A streamed answer: time to its first token, time per token after it, tokens in all.
     pub fn tokens(&mut self, second: i64, op: u16, ttft_ns: i64, tpot_ns: i64, tokens: u32) {
-        let tally = self.tally(second, op);
+        let tally = self.seconds.at(second).op(op);
         tally.counts.output_tokens += u64::from(tokens);
         let times = tally.tokens.get_or_insert_with(|| Box::new(TokenTimes { ttft: empty(), tpot: empty() }));
         times.ttft.saturating_record(ttft_ns.max(1) as u64);
@@ -411,8 +423,9 @@ impl Book {
 
     pub fn ended(&mut self, second: i64, op: u16, end: End) {
         self.open -= 1;
-        self.second(second).open -= 1;
-        let counts = &mut self.tally(second, op).counts;
+        let second = self.seconds.at(second);
+        second.open -= 1;
+        let counts = &mut second.op(op).counts;
         match end {
             End::Completed { miss } => {
                 counts.completed += 1;
@@ -427,12 +440,12 @@ impl Book {
 
     /// Hands over the seconds before `second` in which everything has ended; nothing new may come for those.
     pub fn close_before(&mut self, second: i64) {
-        while self.seconds.front().is_some_and(|s| s.second < second && s.open == 0) {
-            if let Some(second) = self.seconds.pop_front() {
+        while self.seconds.0.front().is_some_and(|s| s.second < second && s.open == 0) {
+            if let Some(second) = self.seconds.0.pop_front() {
                 self.tell(News::Second { thread: self.thread, second });
             }
         }
-        let still_open = self.seconds.front().map_or(i64::MAX, |s| s.second);
+        let still_open = self.seconds.0.front().map_or(i64::MAX, |s| s.second);
         self.passed = self.passed.max(second.min(still_open).saturating_sub(1));
     }
 
@@ -455,7 +468,7 @@ impl Book {
         if let Some(rest) = self.log.take().filter(|rest| !rest.is_empty()) {
             self.tell(News::Log(rest));
         }
-        debug_assert!(self.seconds.is_empty() && self.open == 0, "a request has no end");
+        debug_assert!(self.seconds.0.is_empty() && self.open == 0, "a request has no end");
         self.tell(News::Ended { thread: self.thread });
     }
 }
@@ -472,7 +485,7 @@ mod tests {
         for second in [0, 5, i64::MAX / 2] {
             book.scheduled(second, 3, second);
         }
-        assert_eq!(book.seconds.len(), 3);
+        assert_eq!(book.seconds.0.len(), 3);
         book.ended(5, 3, End::Unsent);
         book.close_before(10);
         assert!(told.is_empty(), "second 0 is open, so 5 must wait for it");

@@ -16,7 +16,7 @@ pub struct Users {
     think: Think,
     /// Who may ask now, from which time on; who thinks, until when.
     thinking: BinaryHeap<Reverse<i64>>,
-    /// Users who have not asked yet, and those who wait for an answer.
+    /// Users who may ask at once, and those who wait for an answer.
     fresh: u64,
     asking: u64,
     state: u64,
@@ -40,6 +40,11 @@ impl Users {
 
     /// From when on a user asks, if one does now; that user has then asked. `open`: requests without an end.
     pub fn ready(&mut self, now: i64, t0_ns: i64, open: u64) -> Option<i64> {
+        if self.think.mean_ns == 0 {
+            // Nobody thinks: an answer makes a user who may ask, and a heap of them would take longer than they do.
+            self.fresh += self.asking.saturating_sub(open);
+            self.asking = self.asking.min(open);
+        }
         while self.asking > open {
             self.asking -= 1;
             let until = now + self.think_ns();
