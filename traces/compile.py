@@ -23,7 +23,7 @@ from traces.errors import InvalidInput
 from traces.formats.reading import file_sha256
 from traces.projection import project
 from traces.schema import BATCH_ROWS, SCHEMA, TraceMeta, ints
-from traces.stream import Trace, extent, limit, rebatched
+from traces.stream import Trace, extent, file_sha256_in, limit, rebatched
 from traces.transforms import TransformSpec, apply, transform_of
 
 __all__ = [
@@ -232,6 +232,7 @@ def _write(trace: Trace, part: Path) -> tuple[TraceMeta, Tally]:
             )
         meta = dataclasses.replace(
             trace.meta,
+            source_sha256=trace.meta.source_sha256 or file_sha256_in(trace.identity()),
             rows=tally.rows,
             span_ns=tally.span_ns,
             content_sha256=tally.content_sha256(),

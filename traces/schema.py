@@ -8,6 +8,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -76,6 +77,27 @@ Column: TypeAlias = pa.Array | npt.NDArray[Any] | str
 
 def constant(text: str, rows: int, kind: pa.DataType = NAME) -> pa.Array:
     """A dictionary column with the same text in every row."""
+    if rows <= BATCH_ROWS:
+        return _constant(text, kind).slice(0, rows)
+    return _constant_of(text, rows, kind)
+
+
+def nulls(rows: int, kind: pa.DataType) -> pa.Array:
+    """An empty column. Batches share their memory: most columns of most traces say nothing."""
+    return _nulls(kind).slice(0, rows) if rows <= BATCH_ROWS else pa.nulls(rows, kind)
+
+
+@lru_cache(maxsize=64)
+def _nulls(kind: pa.DataType) -> pa.Array:
+    return pa.nulls(BATCH_ROWS, kind)
+
+
+@lru_cache(maxsize=64)
+def _constant(text: str, kind: pa.DataType) -> pa.Array:
+    return _constant_of(text, BATCH_ROWS, kind)
+
+
+def _constant_of(text: str, rows: int, kind: pa.DataType) -> pa.Array:
     indices = pa.array(np.zeros(rows, dtype=kind.index_type.to_pandas_dtype()))
     return pa.DictionaryArray.from_arrays(indices, pa.array([text], pa.utf8()))
 
@@ -102,7 +124,7 @@ def batch_of(columns: Mapping[str, Column], rows: int) -> pa.RecordBatch:
     for field in SCHEMA:
         given = columns.get(field.name)
         if given is None:
-            arrays.append(pa.nulls(rows, field.type))
+            arrays.append(nulls(rows, field.type))
         elif isinstance(given, str):
             arrays.append(constant(given, rows, field.type))
         else:
@@ -119,7 +141,7 @@ def with_columns(batch: pa.RecordBatch, columns: Mapping[str, Any]) -> pa.Record
             raise ValueError(f"not in the canonical schema: {name}")
         kind = SCHEMA.field(index).type
         if given is None:
-            arrays[index] = pa.nulls(batch.num_rows, kind)
+            arrays[index] = nulls(batch.num_rows, kind)
         elif isinstance(given, str):
             arrays[index] = constant(given, batch.num_rows, kind)
         else:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from traces.errors import InvalidInput
 from traces.formats import format_of, formats
+from traces.storage import is_remote, local_copy
 from traces.stream import StreamTrace, Trace, limit
 from traces.synthesis import is_synthesis, parse_recipe, synthesise
 
@@ -18,23 +19,22 @@ def open_trace(
     options: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> Trace:
-    """A path, or a synthesis such as `poisson:50000,keys=1000,get=0.9,for=10s`.
+    """A path, that of an object in a store (s3://bucket/trace.csv.zst), or a synthesis such as `poisson:50000,keys=1000,get=0.9,for=10s`.
 
     `options` are the format's own (`traces.formats`); `seed` is used by a synthesis that names none. Raises
     InvalidInput.
     """
     text, options = str(spec), options or {}
-    path = Path(text)
+    path = local_copy(text) if is_remote(text) else Path(text)
     if not path.exists() and is_synthesis(text):
         if format is not None or options:
             raise InvalidInput(f"{text}: a synthesis has no format or options; expected its values in the text: ,name=value")
         return synthesise(parse_recipe(text, seed), text)
     if format is not None and format not in formats():
         raise InvalidInput(f"{text}: format {format!r} is unknown; expected one of {', '.join(formats())}")
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "no such file"
-        raise InvalidInput(f"{text}: {what}; expected a trace file, or a synthesis such as poisson:1000,for=10s")
-    if path.stat().st_size == 0:
+    if not path.is_file() and not path.is_dir():
+        raise InvalidInput(f"{text}: no such file; expected a trace file, or a synthesis such as poisson:1000,for=10s")
+    if path.is_file() and path.stat().st_size == 0:
         raise InvalidInput(f"{text}: the file is empty; expected a trace; fetch it again")
     try:
         return (formats()[format] if format is not None else format_of(path)).open(path, options)

@@ -58,6 +58,19 @@ class StreamTrace:
         return self.origin()
 
 
+_FILE = "file "
+
+
+def file_identity(sha256: str, how: str) -> str:
+    """The identity of the rows of a file, read in some way."""
+    return f"{_FILE}{sha256} {how}"
+
+
+def file_sha256_in(identity: str) -> str:
+    """The file's hash in an identity, whatever was done to its rows since; "" for none."""
+    return identity[len(_FILE) :].split(" ", 1)[0] if identity.startswith(_FILE) else ""
+
+
 def limit(trace: Trace, until_ns: int) -> StreamTrace:
     """`trace` before `until_ns` (excluded)."""
 

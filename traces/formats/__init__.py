@@ -10,9 +10,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
 
-import pyarrow as pa
-
 from traces.errors import InvalidInput
+from traces.formats.bytes_in import head_of
 from traces.stream import Trace
 
 GROUP = "offspec.trace_formats"
@@ -28,7 +27,7 @@ class TraceFormat(Protocol):
     def summary(self) -> str: ...
     def sniff(self, path: Path, head: bytes) -> int:
         """How sure that `path` is of this format by its first (decompressed) bytes: 0 is no, 1 may be, 2
-        likely, 3 sure.
+        likely, 3 sure. A folder has no bytes: `head` is empty, and only its files' names can tell.
         """
 
     def open(self, path: Path, options: Mapping[str, str]) -> Trace:
@@ -51,17 +50,13 @@ def formats() -> Mapping[str, TraceFormat]:
 
 def format_of(path: Path) -> TraceFormat:
     """The format of a file by its content. Raises InvalidInput where none or several fit."""
-    try:
-        with pa.input_stream(str(path), compression="detect") as stream:
-            head = stream.read(HEAD_BYTES)
-    except OSError as error:
-        raise InvalidInput(f"{path}: cannot be read: {error}; expected a trace file; fetch it again") from error
-    if not head:
+    head = b"" if path.is_dir() else head_of(path, HEAD_BYTES)
+    if not head and not path.is_dir():
         raise InvalidInput(f"{path}: the file is empty; expected a trace; fetch it again")
     sure = {name: format_.sniff(path, head) for name, format_ in formats().items()}
     best = max(sure.values())
     names = [name for name, degree in sure.items() if degree == best]
     if best and len(names) == 1:
         return formats()[names[0]]
-    what = f"looks like {' and like '.join(names)}" if best else "is of no format that is known"
+    what = f"looks like {' and like '.join(names)}" if best else f"is {'a folder ' if path.is_dir() else ''}of no format that is known"
     raise InvalidInput(f"{path}: {what}; expected one of {', '.join(formats())}; name it with --format")

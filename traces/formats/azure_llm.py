@@ -4,7 +4,6 @@ inference.
 The text has no zone; the stamps are taken as UTC. Lines end with CRLF and the last has no end: both are read.
 """
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -42,8 +41,7 @@ class AzureLlm:
             shareable="attribution",
             citation="Patel et al., Splitwise, ISCA 2024",
         )
-        trace = file_trace(path, meta, lambda: _read(path), options)
-        return dataclasses.replace(trace, meta=dataclasses.replace(trace.meta, t0_unix_ns=trace.meta.source_offset_ns))
+        return file_trace(path, meta, lambda: _read(path), options, clock="unix")
 
 
 def _read(path: Path) -> Iterator[Chunk]:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,26 +10,35 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from traces.errors import InvalidInput
-from traces.formats.reading import one_line
+from traces.formats.bytes_in import head_of, one_line, opened
+
+MOST_HEADER_BYTES = 1 << 20
 
 
 def csv_header(path: Path, delimiter: str = ",") -> list[str]:
+    first = head_of(path, MOST_HEADER_BYTES).split(b"\n", 1)[0]
+    if len(first) == MOST_HEADER_BYTES:
+        raise InvalidInput(f"{path}: line 1: over {MOST_HEADER_BYTES >> 10} KiB; expected a header; name another --format")
     try:
-        with pa.input_stream(str(path), compression="detect") as stream:
-            line = io.TextIOWrapper(stream, encoding="utf-8-sig", newline=None).readline()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path}: {one_line(error)}; expected comma separated text in UTF-8; name another --format") from error
+        line = first.decode("utf-8-sig").rstrip("\r")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{path}: line 1: {one_line(error)}; expected comma separated text in UTF-8; convert the file") from error
     return next(csv.reader([line], delimiter=delimiter), [])
 
 
-def csv_batches(path: Path, types: Mapping[str, pa.DataType], delimiter: str = ",") -> Iterator[pa.RecordBatch]:
-    """The named columns in lots of about a megabyte. Raises InvalidInput that names the row."""
+def csv_batches(
+    path: Path, types: Mapping[str, pa.DataType], delimiter: str = ",", *, names: Sequence[str] | None = None, quotes: bool = True
+) -> Iterator[pa.RecordBatch]:
+    """The named columns in lots of about a megabyte. `names`: the columns of a file without a header. Raises InvalidInput that names the
+    row.
+    """
     try:
         with (
-            pa.input_stream(str(path), compression="detect") as stream,
+            opened(path) as stream,
             pacsv.open_csv(
                 stream,
-                parse_options=pacsv.ParseOptions(delimiter=delimiter),
+                read_options=pacsv.ReadOptions(column_names=list(names) if names is not None else None),
+                parse_options=pacsv.ParseOptions(delimiter=delimiter, quote_char='"' if quotes else False),
                 convert_options=pacsv.ConvertOptions(
                     column_types=dict(types),
                     include_columns=list(types),
@@ -40,37 +49,45 @@ def csv_batches(path: Path, types: Mapping[str, pa.DataType], delimiter: str = "
         ):
             yield from reader
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-        raise _bad_row(path, types, delimiter, error) from error
-    except OSError as error:
-        raise InvalidInput(f"{path}: {one_line(error)}; expected readable comma separated text; fetch the file again") from error
+        raise _bad_row(path, types, delimiter, error, names) from error
 
 
-def _bad_row(path: Path, types: Mapping[str, pa.DataType], delimiter: str, error: BaseException) -> InvalidInput:
+def _bad_row(
+    path: Path, types: Mapping[str, pa.DataType], delimiter: str, error: BaseException, names: Sequence[str] | None
+) -> InvalidInput:
     """Arrow does not say in which row a lot failed, so this looks for it, row by row."""
-    with pa.input_stream(str(path), compression="detect") as stream:
-        text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
-        rows = csv.reader(text, delimiter=delimiter)
-        header = next(rows, [])
-        for number, row in enumerate(rows, start=2):
-            if not row:
-                continue
-            if len(row) != len(header):
-                return InvalidInput(
-                    f"{path}: line {number}: {len(row)} fields; expected {len(header)} as in the header; "
-                    "the file may be cut short: fetch it again"
-                )
-            for name, value in zip(header, row, strict=True):
-                kind = types.get(name)
-                if kind is None or value == "":
-                    continue
-                try:
-                    pa.array([value]).cast(kind)
-                except pa.ArrowInvalid:
-                    return InvalidInput(
-                        f"{path}: line {number}: column {name}: {value!r}; expected {_said(kind)}; correct "
-                        "it or name another column or --format"
-                    )
+    with opened(path) as stream:
+        rows = csv.reader(io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline=""), delimiter=delimiter)
+        try:
+            header = list(names) if names is not None else next(rows, [])
+            for row in rows:
+                found = _wrong(row, header, types) if row else None
+                if found is not None:
+                    return InvalidInput(f"{path}: line {rows.line_num}: {found}")
+        except csv.Error as wrong:
+            return InvalidInput(
+                f"{path}: line {rows.line_num + 1}: {one_line(wrong)}; expected {delimiter!r} separated fields; correct the line"
+            )
     return InvalidInput(f"{path}: {one_line(error)}; expected comma separated rows; name another --format")
+
+
+def _wrong(row: Sequence[str], header: Sequence[str], types: Mapping[str, pa.DataType]) -> str | None:
+    """What is wrong with a row, if anything is."""
+    if len(row) != len(header):
+        return f"{len(row)} fields; expected {len(header)} as in the header; the file may be cut short: fetch it again"
+    for name, value in zip(header, row, strict=True):
+        kind = types.get(name)
+        if kind is None or value == "":
+            continue
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return f"column {name} is not UTF-8; expected text in UTF-8; convert the file"
+        try:
+            pa.array([value]).cast(kind)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            return f"column {name}: {value[:60]!r}; expected {_said(kind)}; correct it or name another column or --format"
+    return None
 
 
 def _said(kind: pa.DataType) -> str:

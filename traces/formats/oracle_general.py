@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from traces.errors import InvalidInput
-from traces.formats.reading import Chunk, check_options, file_trace, record_rows, records
+from traces.formats.bytes_in import record_rows, records
+from traces.formats.reading import Chunk, check_options, file_trace
 from traces.schema import TraceMeta
 from traces.stream import Trace
 

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 
 from traces.errors import InvalidInput
 from traces.formats import columns
-from traces.formats.reading import Chunk, check_options, file_sha256, file_trace, one_line
+from traces.formats.bytes_in import one_line
+from traces.formats.reading import Chunk, check_options, file_sha256, file_trace
 from traces.schema import BATCH_ROWS, PREFIX, SCHEMA, SCHEMA_VERSION, TraceMeta, conform, ints
 from traces.stream import StreamTrace, Trace
 

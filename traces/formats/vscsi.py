@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from traces.errors import InvalidInput
-from traces.formats.reading import Chunk, check_options, file_trace, record_rows, records
+from traces.formats.bytes_in import record_rows, records
+from traces.formats.reading import Chunk, check_options, file_trace
 from traces.schema import NAME, TraceMeta, masked
 from traces.stream import Trace
 
