@@ -24,9 +24,9 @@ def _capacity() -> tuple[Callable[[argparse.ArgumentParser], None], Run]:
 
 
 def _trace() -> tuple[Callable[[argparse.ArgumentParser], None], Run]:
-    from agent import trace_command
+    from agent import trace_verbs
 
-    return trace_command.add_arguments, trace_command.run
+    return trace_verbs.add_arguments, trace_verbs.run
 
 
 def _inject() -> tuple[Callable[[argparse.ArgumentParser], None], Run]:

@@ -127,7 +127,7 @@ def load_of(args: argparse.Namespace, warmup_s: int, make_order: Callable[..., A
     """`make_order` takes the fields of a ReplayOrder. Raises UsageError, InvalidInput, OutOfReach."""
     from agent.cluster import discover
     from agent.endpoint import TRUST_ANYBODY, parse_endpoint
-    from agent.trace_command import options_of
+    from agent.trace_verbs._opening import options_of
     from traces.source import open_trace
 
     if args.insecure and args.ca:

@@ -1,0 +1,31 @@
+"""The arguments with which every verb opens a trace."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from traces.errors import UsageError
+
+if TYPE_CHECKING:
+    from traces.stream import Trace
+
+TRACE_HELP = "a trace file, an object such as s3://bucket/trace.csv, or a synthesis such as poisson:1000,for=10s"
+
+
+def add_opening_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", help="its format, where the content does not tell (offspec trace formats)")
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the format; repeatable")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def options_of(given: list[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in given]
+    for name, sign, _ in pairs:
+        if not sign or not name:
+            raise UsageError(f"--option {name}: expected NAME=VALUE")
+    return {name: value for name, _, value in pairs}
+
+
+def opened(args: argparse.Namespace, spec: str) -> "Trace":
+    from traces.source import open_trace
+
+    return open_trace(spec, format=args.format, options=options_of(args.option), seed=args.seed)
