@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from traces.ahead import ahead
 from traces.compiled import Compiled, open_compiled, preload_rows, shard_batches
 from traces.contents import Tally
 from traces.errors import InvalidInput
@@ -42,6 +43,16 @@ COARSEST_NS = 1_000_000
 """Recorded stamps coarser than this say nothing about pacing: a choice must be made, and be seen to be
 made.
 """
+
+
+_LAYOUT: Mapping[str, object] = {
+    "compression": "zstd",
+    "version": "2.6",
+    "use_dictionary": [*(f.name for f in SCHEMA if pa.types.is_dictionary(f.type)), "key_bytes", "req_bytes", "resp_bytes", "ttl_ms"],
+    "column_encoding": {"arrival_ns": "DELTA_BINARY_PACKED", "seq": "DELTA_BINARY_PACKED"},
+    "write_statistics": ["arrival_ns", "key_id"],
+}
+"""Half the bytes and half the time of the writer's defaults, which try a dictionary for times and keys that never repeat."""
 
 
 def compile_workload(
@@ -221,9 +232,8 @@ def _publish(trace: Trace, folder: Path, path: Path | None, duration_ns: int | N
 
 def _write(trace: Trace, part: Path) -> tuple[TraceMeta, Tally]:
     tally = Tally()
-    with pq.ParquetWriter(part, SCHEMA, compression="zstd", version="2.6") as writer:
-        for batch in rebatched(trace.batches(), BATCH_ROWS):
-            tally.add(batch)
+    with pq.ParquetWriter(part, SCHEMA, **_LAYOUT) as writer:
+        for batch in ahead(_tallied(trace, tally)):
             writer.write_batch(batch, row_group_size=BATCH_ROWS)
         if not tally.rows:
             raise InvalidInput(
@@ -240,6 +250,12 @@ def _write(trace: Trace, part: Path) -> tuple[TraceMeta, Tally]:
         )
         writer.add_key_value_metadata(meta.to_metadata())
     return meta, tally
+
+
+def _tallied(trace: Trace, tally: Tally) -> Iterator[pa.RecordBatch]:
+    for batch in rebatched(trace.batches(), BATCH_ROWS):
+        tally.add(batch)
+        yield batch
 
 
 def _sync_folder(folder: Path) -> None:

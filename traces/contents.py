@@ -7,14 +7,16 @@ import hashlib
 import json
 import math
 from collections import Counter
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from traces.schema import SCHEMA, ints, present
 
+Buffer: TypeAlias = bytes | npt.NDArray[Any]
 _SUMMED = ("req_bytes", "resp_bytes", "prompt_tokens", "output_tokens", "service_ns")
 
 
@@ -54,7 +56,7 @@ class Tally:
         for field in SCHEMA:
             self._hash.update(f"{field.name}:{batch.num_rows}:".encode())
             for part in _bytes_of(batch.column(field.name)):
-                self._hash.update(part)
+                self._hash.update(part)  # type: ignore[arg-type]
 
     def facts(self) -> dict[str, Any]:
         """Rows, span, mean rate, variation of the gaps, ops, and sums by column."""
@@ -74,24 +76,32 @@ class Tally:
         return self._hash.hexdigest()
 
 
-def _bytes_of(column: pa.Array) -> list[bytes]:
+def _bytes_of(column: pa.Array) -> list[Buffer]:
     """The values of a column in one canonical form: null as a bit and zero."""
     if column.null_count == len(column):
         return [b"null"]
     kind = column.type
     if pa.types.is_dictionary(kind):
-        return _bytes_of(column.dictionary_decode())
-    valid = np.packbits(column.is_valid().to_numpy(zero_copy_only=False)).tobytes()
+        return _words_of(column)
     if pa.types.is_map(kind):
-        return [json.dumps(column.to_pylist()).encode()]
+        return [_validity(column), json.dumps(column.to_pylist()).encode()]
     if pa.types.is_list(kind):
         lengths = pc.list_value_length(column).fill_null(0).to_numpy()
-        return [valid, lengths.tobytes(), column.flatten().to_numpy().tobytes()]
-    if pa.types.is_string(kind):
-        filled = column.fill_null("")
-        offsets = np.frombuffer(filled.buffers()[1], dtype=np.int32)[filled.offset : filled.offset + len(filled) + 1]
-        data = filled.buffers()[2]
-        text = data[int(offsets[0]) : int(offsets[-1])].to_pybytes() if data is not None else b""
-        return [valid, np.diff(offsets).tobytes(), text]
-    filled = column.fill_null(pa.scalar(False if pa.types.is_boolean(kind) else 0, kind))
-    return [valid, filled.to_numpy(zero_copy_only=False).tobytes()]
+        return [_validity(column), lengths, np.ascontiguousarray(column.flatten().to_numpy())]
+    filled = column.fill_null(pa.scalar(False if pa.types.is_boolean(kind) else 0, kind)) if column.null_count else column
+    return [_validity(column), np.ascontiguousarray(filled.to_numpy(zero_copy_only=False))]
+
+
+def _validity(column: pa.Array) -> Buffer:
+    return b"all" if not column.null_count else np.packbits(column.is_valid().to_numpy(zero_copy_only=False))
+
+
+def _words_of(column: pa.DictionaryArray) -> list[Buffer]:
+    """A dictionary's own order and what it holds unused say nothing: words count in the order in which rows first use them."""
+    used = column.indices if not column.indices.null_count else column.indices.fill_null(-1)
+    codes, first, placed = np.unique(used.to_numpy(), return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty(len(order), dtype=np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    words = [column.dictionary[int(code)].as_py() if code >= 0 else None for code in codes[order]]
+    return [json.dumps(words).encode(), rank[placed]]

@@ -34,6 +34,7 @@ _UNITS: Mapping[str, tuple[str, ...]] = {
     "number": (),
 }
 _TIMES = {"arrival": "arrival_ns", "service": "service_ns", "observed": "observed_ns"}
+_WHOLE_KEY = "^(0|[1-9][0-9]{0,18})$"
 _NOT_MAPPED = ("seq", "prefix_hashes", "labels")
 _SPECIAL: Mapping[str, Role] = {
     **dict.fromkeys(_TIMES.values(), "time"),
@@ -257,9 +258,19 @@ def key_ids(values: pa.Array) -> pa.Array:
     """Key identities: whole numbers below 2^64 stay, any other text becomes its blake2b-64."""
     if pa.types.is_integer(values.type):
         return values.cast(pa.uint64())
-    encoded = values.cast(pa.utf8()).dictionary_encode()
+    text = values.cast(pa.utf8())
+    if (whole := _whole_keys(text)) is not None:
+        return whole
+    encoded = text.dictionary_encode()
     ids = pa.array([_key_id(text) for text in encoded.dictionary.to_pylist()], pa.uint64())
     return ids.take(encoded.indices)
+
+
+def _whole_keys(text: pa.Array) -> pa.Array | None:
+    """Where every key is a canonical whole number below 10^19 they are read at once; else None."""
+    if not pc.all(pc.match_substring_regex(text, _WHOLE_KEY), min_count=0).as_py():
+        return None
+    return text.cast(pa.uint64())
 
 
 def _key_id(text: str) -> int:

@@ -37,7 +37,7 @@ def csv_batches(
             opened(path) as stream,
             pacsv.open_csv(
                 stream,
-                read_options=pacsv.ReadOptions(column_names=list(names) if names is not None else None),
+                read_options=pacsv.ReadOptions(use_threads=False, column_names=list(names) if names is not None else None),
                 parse_options=pacsv.ParseOptions(delimiter=delimiter, quote_char='"' if quotes else False),
                 convert_options=pacsv.ConvertOptions(
                     column_types=dict(types),
