@@ -15,10 +15,20 @@ Exit codes 0, 10, 11, 13 and 124 are results, not errors: see controller.exits.
 """
 
 
+_MOST_CHARACTERS = 1200
+"""What a file holds may end up in a message; nobody reads more of it than this."""
+
+
 class OffspecError(Exception):
-    """Base. str(error) is one line: `where: what; expected ...; remedy`."""
+    """Base. str(error) is one line: `where: what; expected ...; remedy`; long ones are cut in their middle."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        line = " ".join(super().__str__().split())
+        if len(line) <= _MOST_CHARACTERS:
+            return line
+        return f"{line[: _MOST_CHARACTERS // 2]} ... {line[-_MOST_CHARACTERS // 2 :]}"
 
 
 class UsageError(OffspecError):

@@ -1,7 +1,6 @@
 """Reading comma separated text in lots, with errors that name the line."""
 
 import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from traces.errors import InvalidInput
-from traces.formats.bytes_in import head_of, one_line, opened
+from traces.formats.bytes_in import head_of, line_lots, one_line, opened
 
 MOST_HEADER_BYTES = 1 << 20
 
@@ -23,7 +22,10 @@ def csv_header(path: Path, delimiter: str = ",") -> list[str]:
         line = first.decode("utf-8-sig").rstrip("\r")
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path}: line 1: {one_line(error)}; expected comma separated text in UTF-8; convert the file") from error
-    return next(csv.reader([line], delimiter=delimiter), [])
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error as error:
+        raise InvalidInput(f"{path}: line 1: {one_line(error)}; expected {delimiter!r} separated names; correct the header") from error
 
 
 def csv_batches(
@@ -56,19 +58,27 @@ def _bad_row(
     path: Path, types: Mapping[str, pa.DataType], delimiter: str, error: BaseException, names: Sequence[str] | None
 ) -> InvalidInput:
     """Arrow does not say in which row a lot failed, so this looks for it, row by row."""
-    with opened(path) as stream:
-        rows = csv.reader(io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline=""), delimiter=delimiter)
-        try:
-            header = list(names) if names is not None else next(rows, [])
-            for row in rows:
-                found = _wrong(row, header, types) if row else None
-                if found is not None:
-                    return InvalidInput(f"{path}: line {rows.line_num}: {found}")
-        except csv.Error as wrong:
-            return InvalidInput(
-                f"{path}: line {rows.line_num + 1}: {one_line(wrong)}; expected {delimiter!r} separated fields; correct the line"
-            )
+    rows = csv.reader(_text_lines(path), delimiter=delimiter)
+    try:
+        header = list(names) if names is not None else next(rows, [])
+        for row in rows:
+            found = _wrong(row, header, types) if row else None
+            if found is not None:
+                return InvalidInput(f"{path}: line {rows.line_num}: {found}")
+    except csv.Error as wrong:
+        return InvalidInput(
+            f"{path}: line {rows.line_num + 1}: {one_line(wrong)}; expected {delimiter!r} separated fields; correct the line"
+        )
+    except InvalidInput as wrong:
+        return wrong
     return InvalidInput(f"{path}: {one_line(error)}; expected comma separated rows; name another --format")
+
+
+def _text_lines(path: Path) -> Iterator[str]:
+    """Lines with their ends, none over the bound; bytes that are not UTF-8 come as surrogates."""
+    for lot in line_lots(path, "comma separated rows"):
+        for number, line in enumerate(lot.lines, lot.first):
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8", "surrogateescape") + "\n"
 
 
 def _wrong(row: Sequence[str], header: Sequence[str], types: Mapping[str, pa.DataType]) -> str | None:

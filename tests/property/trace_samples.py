@@ -1,0 +1,77 @@
+"""A small valid file of each format, written by hand in its published form: what the fuzzing of importers begins with."""
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from traces.formats import oracle_general, vscsi
+
+
+@dataclass(frozen=True)
+class Sample:
+    """`folder`: name and bytes of each file, instead of a body."""
+
+    body: Callable[[], bytes] = bytes
+    suffix: str = ""
+    options: dict[str, str] = field(default_factory=dict)
+    sniffed: bool = True
+    why_not: str = ""
+    folder: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def write_sample(parent: Path, name: str) -> Path:
+    """The sample as a file, or a folder, under `parent`."""
+    sample = SAMPLES[name]
+    path = parent / f"{name}{sample.suffix}"
+    if not sample.folder:
+        path.write_bytes(sample.body())
+        return path
+    path.mkdir(exist_ok=True)
+    for file, data in sample.folder.items():
+        (path / file).parent.mkdir(parents=True, exist_ok=True)
+        (path / file).write_bytes(data)
+    return path
+
+
+def text(body: str, suffix: str = "", options: dict[str, str] | None = None, why_not: str = "") -> Sample:
+    return Sample(lambda: body.encode(), suffix, options or {}, not why_not, why_not)
+
+
+def _oracle() -> bytes:
+    rows = np.zeros(40, dtype=oracle_general.RECORD)
+    rows["ts_s"], rows["object"], rows["size"] = 50 + np.arange(40) // 4, np.arange(40) % 7, 512
+    rows["next"] = np.where(np.arange(40) < 33, np.arange(40) + 8, -1)
+    return rows.tobytes()
+
+
+def _vscsi() -> bytes:
+    rows = np.zeros(20, dtype=vscsi.RECORD)
+    rows["version"], rows["command"], rows["length"] = 1 << 8, 0x28, 4096
+    rows["sector"], rows["ts_us"] = np.arange(20) * 8, 5_000_000 + np.arange(20) * 100
+    return rows.tobytes()
+
+
+def _parquet() -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"arrival_s": [0.5, 1.0, 2.5], "key": ["a", "b", "a"], "resp_bytes": [1, 2, 3]}), sink)
+    return sink.getvalue()
+
+
+SAMPLES: dict[str, Sample] = {
+    "azure_llm": text(
+        "TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:17:03.9799600,4808,10\r\n2023-11-16 18:17:04.0319600,3180,8", ".csv"
+    ),
+    "csv": text("arrival_s,op,key,resp_bytes\n0.5,get,a,10\n0.75,set,b,20\n", ".csv"),
+    "meta_kv": text(
+        "op_time,key,key_size,op,op_count,size,cache_hits,ttl,usecase,sub_usecase\n100,abc,30,GET,3,100,2,0,u1,s\n102,77,8,SET,1,50,0,60,u2,s\n",
+        ".csv",
+    ),
+    "oracle_general": Sample(_oracle, ".oracleGeneral.bin"),
+    "parquet": Sample(_parquet, ".parquet"),
+    "vscsi": Sample(_vscsi, ".vscsi"),
+}
