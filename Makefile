@@ -6,7 +6,7 @@ ENGINE := $(shell find agent/engine -name target -prune -o \( -name '*.rs' -o -n
 READY := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test test-long check fuzz bench bench-engine clean
+.PHONY: setup demo test test-long check fuzz bench bench-engine bench-traces clean
 
 setup: $(READY)
 
@@ -52,6 +52,10 @@ bench: setup
 # The engine beside its peers, those that are there (tests/bench/engine/install_peers.sh); BENCH="--rounds 1 --only http" for less.
 bench-engine: setup
 	$(BIN)/python -m tests.bench.engine $(BENCH)
+
+# Reading, importing, bending and describing traces, beside DuckDB and Arrow; BENCH="--long" adds 10^8 rows.
+bench-traces: setup
+	$(BIN)/python -m tests.bench.traces $(BENCH)
 
 clean:
 	rm -rf $(VENV) agent/engine/target agent/_engine*.so dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
