@@ -6,7 +6,7 @@ ENGINE := $(shell find agent/engine -name target -prune -o \( -name '*.rs' -o -n
 READY := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test test-long check fuzz bench bench-engine bench-traces clean
+.PHONY: setup demo test test-long check fuzz fuzz-traces bench bench-engine bench-traces clean
 
 setup: $(READY)
 
@@ -39,12 +39,16 @@ check: setup
 
 # Coverage-guided, on stable Rust; without cargo-fuzz the deterministic fuzzing in `cargo test` is what there is.
 FUZZ_SECONDS ?= 300
-fuzz:
+fuzz: fuzz-traces
 	@if command -v cargo-fuzz >/dev/null; then \
 	  cd agent/engine && cargo fuzz run --sanitizer none sessions -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 -malloc_limit_mb=64 -max_len=8192 -verbosity=0; \
 	else \
 	  echo "fuzz: left out, cargo-fuzz is not installed (cargo install cargo-fuzz --locked); cargo test has fuzzed the parsers deterministically"; \
 	fi
+
+fuzz-traces: setup
+	@if $(BIN)/python -c 'import atheris' 2>/dev/null; then $(BIN)/python -m tests.fuzz.trace_formats $(FUZZ_SECONDS); \
+	else echo "fuzz: importers left out, atheris is not there for this Python; hypothesis damages their samples in make test"; fi
 
 bench: setup
 	$(BIN)/pytest -m bench --timeout 1800 -s tests/bench
