@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of the importers: `python -m tests.fuzz.trace_formats SECONDS`. The corpus begins with a small valid file of each format.
+"""Coverage-guided fuzzing of the importers: `python -m tests.fuzz.trace_formats SECONDS`. It begins with a small valid file of each format.
 
 The first byte of an input chooses the format, the rest is the file. Reading must end in rows or in one line. Findings are written by
 atheris to the folder it is run in.
