@@ -5,6 +5,7 @@ Spawn from one long-lived thread: the kernel's parent-death signal fires when th
 """
 
 import ctypes
+import importlib.util
 import json
 import os
 import resource
@@ -67,8 +68,11 @@ def spawn(
     cwd: str | None = None,
     output: IO[bytes] | int = subprocess.DEVNULL,
     oom_score_adj: int = 0,
+    prelude: Sequence[Mapping[str, Any]] = (),
 ) -> Child:
-    """Starts a program and returns once it *is* that program. Raises LaunchFailed in one line."""
+    """Starts a program and returns once it *is* that program; `prelude`: steps of agent.prelude that it takes before. Raises LaunchFailed
+    in one line.
+    """
     read, write = os.pipe()
     order = {
         "argv": list(argv),
@@ -76,6 +80,7 @@ def spawn(
         "cgroups": list(cgroups),
         "cores": list(cores),
         "oom_score_adj": oom_score_adj,
+        "prelude": list(prelude),
         "parent": os.getpid(),
         "status": write,
     }
@@ -155,6 +160,8 @@ def _become(order: Mapping[str, Any]) -> str:
     for number in (signal.SIGPIPE, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     os.set_inheritable(order["status"], False)
+    if order["prelude"] and (unable := _taken(order["prelude"])):
+        return unable
     program = order["argv"][0]
     try:
         os.execvpe(program, order["argv"], order["env"])
@@ -162,6 +169,19 @@ def _become(order: Mapping[str, Any]) -> str:
         return f"{program}: no such program on this node; install it, or give its path"
     except OSError as error:
         return f"{program}: {error.strerror}"
+
+
+def _taken(steps: Sequence[Mapping[str, Any]]) -> str:
+    """In the child: the steps of the prelude, or why one cannot be taken. It lies beside this file; the project is not on the path here."""
+    found = importlib.util.spec_from_file_location("prelude", Path(__file__).with_name("prelude.py"))
+    assert found is not None and found.loader is not None
+    prelude = importlib.util.module_from_spec(found)
+    found.loader.exec_module(prelude)
+    try:
+        prelude.take(steps)
+    except prelude.Unable as error:
+        return str(error)
+    return ""
 
 
 if __name__ == "__main__":

@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from agent.launcher import Child, spawn
 from agent.ledger import Ledger
 from agent.undo import kill_members, members
 
 _SHARES_TOP = 262_144
+_NO_LIMIT = 1 << 60
+"""cgroup v1 has no word for "unlimited": a number of pages that no machine has stands for it."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,11 @@ class Cgroups:
         return (path / "cgroup.procs").exists() and os.access(path, os.W_OK)
 
     def homes(self) -> dict[str, Path]:
-        """Hierarchies that a scope lives in: `cpu` for limits, `cpuacct` for use, `kill` for ending it at one stroke."""
+        """Hierarchies that a scope lives in: `cpu` and `memory` for limits, `cpuacct` for use, `kill` for ending it at one stroke."""
         if self.version == 2:
-            return {"cpu": self.root, "cpuacct": self.root, "kill": self.root}
-        found = {name: self.root / name for name in ("cpu", "cpuacct") if self._usable(self.root / name)}
+            memory = {"memory": self.root} if "memory" in self._read(self.root / "cgroup.controllers").split() else {}
+            return {"cpu": self.root, "cpuacct": self.root, **memory, "kill": self.root}
+        found = {name: self.root / name for name in ("cpu", "cpuacct", "memory") if self._usable(self.root / name)}
         if self._usable(self.root / "unified"):
             found["kill"] = self.root / "unified"
         return found
@@ -66,14 +69,14 @@ class Scope:
         self._undo = ledger.record({"kind": "scope", "name": name, "paths": self.paths, "token": self.token})
         for kind, path in self._at.items():
             path.mkdir(parents=True, exist_ok=True)
-            if cgroups.version == 2 and kind == "cpu":
-                self._delegate(path)
+            if cgroups.version == 2 and kind in ("cpu", "memory"):
+                self._delegate(path, kind)
 
-    def _delegate(self, path: Path) -> None:
+    def _delegate(self, path: Path, controller: str) -> None:
         for parent in reversed(path.relative_to(self._cgroups.root).parents):
             control = self._cgroups.root / parent / "cgroup.subtree_control"
-            if control.exists() and "cpu" not in control.read_text().split():
-                control.write_text("+cpu")
+            if control.exists() and controller not in control.read_text().split():
+                control.write_text(f"+{controller}")
 
     def spawn(
         self,
@@ -83,10 +86,11 @@ class Scope:
         cores: Sequence[int] = (),
         cwd: str | None = None,
         output: IO[bytes] | int = subprocess.DEVNULL,
+        prelude: Sequence[Mapping[str, Any]] = (),
     ) -> Child:
         """Starts a program in the scope. Raises launcher.LaunchFailed."""
         name, _, value = self.token.partition("=")
-        return spawn(argv, env={**(env or {}), name: value}, cgroups=self.paths, cores=cores, cwd=cwd, output=output)
+        return spawn(argv, env={**(env or {}), name: value}, cgroups=self.paths, cores=cores, cwd=cwd, output=output, prelude=prelude)
 
     def members(self) -> list[int]:
         return members(self.paths, self.token)
@@ -136,6 +140,30 @@ class Scope:
         else:
             (self._at["cpu"] / "cpu.shares").write_text(str(shares))
 
+    @property
+    def limits_memory(self) -> bool:
+        return "memory" in self._at
+
+    def set_memory_limit(self, limit_bytes: int | None) -> None:
+        """At most so much memory, page cache included, and no swap beside it; None takes the limit away."""
+        folder = self._at["memory"]
+        if self.version == 2:
+            (folder / "memory.max").write_text("max" if limit_bytes is None else str(limit_bytes))
+            _write_if_there(folder / "memory.swap.max", "max" if limit_bytes is None else "0")
+            return
+        # Memory with swap may never be the smaller of the two: a limit goes in from below, and out from above.
+        names = ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]
+        for name in names if limit_bytes is not None else reversed(names):
+            _write_if_there(folder / name, "-1" if limit_bytes is None else str(limit_bytes))
+
+    def memory_limit_bytes(self) -> int | None:
+        """The limit in force, read back; None without one."""
+        if self.version == 2:
+            text = (self._at["memory"] / "memory.max").read_text().strip()
+            return None if text == "max" else int(text)
+        limit = int((self._at["memory"] / "memory.limit_in_bytes").read_text())
+        return None if limit >= _NO_LIMIT else limit
+
     def usage_ns(self) -> int | None:
         """CPU time that its processes ever used; None where nobody keeps that."""
         for kind, name in (("cpuacct", "cpuacct.usage"), ("kill", "cpu.stat"), ("cpu", "cpu.stat")):
@@ -169,3 +197,9 @@ class Scope:
             except OSError:
                 continue
         return allowed
+
+
+def _write_if_there(path: Path, text: str) -> None:
+    """Swap accounting is not in every kernel."""
+    if path.exists():
+        path.write_text(text)

@@ -29,7 +29,7 @@ from agent.probes import answers
 from agent.replay import Live, Replay, ReplayOrder
 from agent.scope import Cgroups, Scope
 from agent.selfcheck import Gates
-from agent.violations import Context, registry
+from agent.violations import Confining, Context, Preparing, registry
 from protos.offspec.v1 import agent_link_pb2 as pb
 from protos.violations import CATALOGUE
 from traces.compiled import preload_rows, shard_batches
@@ -118,11 +118,16 @@ class Trial:
         self.figures.set(attempt=self.key, target=self._scope, doses=self._doses.now)
         cores = tuple(order.cores)
         env = dict(order.env)
+        prelude: list[Mapping[str, Any]] = []
+        pin = order.pin
         for violation in order.violations:
             applied = self._apply(violation)
-            cores = getattr(applied, "cores", cores)
-            env |= getattr(applied, "env", {})
-        pinned = cores if order.pin or order.violations else ()
+            if isinstance(applied, Confining):
+                cores, pin = applied.cores, True
+            if isinstance(applied, Preparing):
+                env |= applied.env
+                prelude += applied.prelude
+        pinned = cores if pin else ()
         holes = {
             "port": str(port),
             "dir": str(work),
@@ -150,6 +155,7 @@ class Trial:
                     cores=pinned,
                     cwd=str(work),
                     output=log,
+                    prelude=prelude,
                 )
         except LaunchFailed as error:
             raise StepFailed("spec", f"systems.{order.system}.variants.{order.variant}.command: {error}") from None

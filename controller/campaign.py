@@ -36,7 +36,7 @@ from controller.fields import (
     at_most_share,
     at_most_time,
 )
-from protos.violations import CATALOGUE, ViolationSpec
+from protos.violations import CATALOGUE, ViolationSpec, Words
 from traces.errors import InvalidInput
 from traces.projection import driver_names
 from traces.quantities import parse_quantity
@@ -395,29 +395,49 @@ class _BadDose(Exception):
 def _asked(axis: str, name: str, raw: Any) -> list[AskedViolation]:
     """One violation's doses, in the catalogue's unit."""
     spec = CATALOGUE[name]
-    fields = raw if isinstance(raw, dict) else {"dose": raw}
-    if "dose" not in fields:
+    on = spec.is_switch and (raw is None or raw is True)
+    fields = raw if isinstance(raw, dict) else {} if on else {"dose": raw}
+    if "dose" not in fields and not spec.is_switch:
         raise _BadDose((), f"dose is missing; give one or a list, in {spec.unit}")
     unit = str(fields.get("unit", spec.unit))
     if _factor(spec, unit) is None:
         known = ", ".join((spec.unit, *spec.aliases))
         raise _BadDose(("unit",), f"unit {unit!r} is unknown for {name}; use one of {known}")
-    options = {k: v for k, v in fields.items() if k not in ("dose", "unit")}
-    for key, value in options.items():
+    text = _options_of(spec, {k: v for k, v in fields.items() if k not in ("dose", "unit")})
+    dose = fields.get("dose", spec.high)
+    given = dose if isinstance(dose, list) else [dose]
+    if not given:
+        raise _BadDose(("dose",), "an empty list; give at least one dose")
+    return [AskedViolation(name, axis, spec.unit, _dose(spec, unit, dose), text) for dose in given]
+
+
+def _options_of(spec: ViolationSpec, given: Mapping[str, Any]) -> dict[str, str]:
+    """Options as agents take them: text, words joined by commas."""
+    text = {}
+    for key, value in given.items():
         if key not in spec.options:
-            raise _BadDose((key,), f"unknown key{_near(key, ('dose', 'unit', *spec.options))}")
+            known = tuple(spec.options) if spec.is_switch else ("dose", "unit", *spec.options)
+            raise _BadDose((key,), f"unknown key{_near(key, known)}")
         allowed = spec.options[key]
+        if isinstance(allowed, Words):
+            words = value if isinstance(value, list) else [value]
+            wrong = [word for word in words if word not in allowed.of]
+            if wrong or not words:
+                what = f"{wrong[0]!r} is unknown{_near(str(wrong[0]), allowed.of)}" if wrong else "an empty list; give at least one word"
+                raise _BadDose((key,), what)
+            text[key] = ",".join(words)
+            continue
         if allowed and value not in allowed:
             raise _BadDose((key,), f"{value!r} is not allowed; use one of {', '.join(allowed)}")
         if not allowed and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
             raise _BadDose((key,), f"{value!r} is not a positive number")
         if key in spec.whole and value != int(value):
             raise _BadDose((key,), f"{value!r} is not a whole number; give one such as 2")
-    given = fields["dose"] if isinstance(fields["dose"], list) else [fields["dose"]]
-    if not given:
-        raise _BadDose(("dose",), "an empty list; give at least one dose")
-    text = {k: f"{v:g}" if isinstance(v, float) else str(v) for k, v in options.items()}
-    return [AskedViolation(name, axis, spec.unit, _dose(spec, unit, dose), text) for dose in given]
+        text[key] = f"{value:g}" if isinstance(value, float) else str(value)
+    for key, allowed in spec.options.items():
+        if isinstance(allowed, Words) and allowed.required and key not in given:
+            raise _BadDose((), f"{key} is missing; give one or a list of {', '.join(allowed.of)}")
+    return text
 
 
 def _factor(spec: ViolationSpec, unit: str) -> float | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from controller.campaign import NAME, NOMINAL, Campaign
 from controller.fields import NUMBER
-from protos.violations import CATALOGUE, ViolationSpec
+from protos.violations import CATALOGUE, ViolationSpec, Words
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -57,14 +57,20 @@ def _violation(spec: ViolationSpec) -> dict[str, Any]:
     # A bare number is in `unit`, which may be another than the catalogue's: its range is checked when the document is read.
     one = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": rf"^\s*{NUMBER}\s*({'|'.join(units)})?\s*$"}]}
     doses = {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
-    options = {
-        name: {"enum": list(allowed)} if allowed else {"type": "number", "exclusiveMinimum": 0} for name, allowed in spec.options.items()
-    }
+    options = {name: _option(allowed) for name, allowed in spec.options.items()}
+    required = [name for name, allowed in spec.options.items() if isinstance(allowed, Words) and allowed.required]
     whole = {
         "type": "object",
-        "required": ["dose"],
+        "required": [*required] if spec.is_switch else ["dose", *required],
         "additionalProperties": False,
         "properties": {"dose": doses, "unit": {"enum": units}, **options},
     }
     says = f"{spec.breaks[0].upper()}{spec.breaks[1:]}: no more. Dose in {spec.unit}, {spec.low:g} to {spec.high:g}."
-    return {"description": says, "anyOf": [one, doses["anyOf"][1], whole]}
+    return {"description": says, "anyOf": [whole] if required else [one, doses["anyOf"][1], whole]}
+
+
+def _option(allowed: tuple[str, ...] | Words) -> dict[str, Any]:
+    if isinstance(allowed, Words):
+        word = {"enum": list(allowed.of)}
+        return {"anyOf": [word, {"type": "array", "items": word, "minItems": 1}]}
+    return {"enum": list(allowed)} if allowed else {"type": "number", "exclusiveMinimum": 0}

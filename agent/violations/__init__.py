@@ -5,11 +5,11 @@ The catalogue (protos/violations.py) says what each breaks and its unit; a test 
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from agent.ledger import Ledger
 from agent.scope import Cgroups, Scope
@@ -49,6 +49,21 @@ class Applied(Protocol):
     def undo(self) -> str:
         """undone | foreign | failed, as agent.undo has it. Twice is harmless."""
         ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """One that the system is started under: its variables, and the steps of agent.prelude that it takes from itself."""
+
+    env: Mapping[str, str]
+    prelude: Sequence[Mapping[str, Any]]
+
+
+@runtime_checkable
+class Confining(Protocol):
+    """One that says on which cores the system starts."""
+
+    cores: tuple[int, ...]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ system may really use is read back from every one of its tasks.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from agent.scope import Cgroups, Scope
 from agent.violations import Capability, Context, Reading
@@ -19,6 +20,7 @@ class Confined:
     def __init__(self, scope: Scope, cores: tuple[int, ...]) -> None:
         self._scope = scope
         self.cores = cores
+        self.prelude: Sequence[Mapping[str, Any]] = ()
         self.env = {"GOMAXPROCS": str(len(cores)), "OMP_NUM_THREADS": str(len(cores))}
 
     def measure(self) -> Reading:

@@ -51,6 +51,16 @@ def test_a_list_of_doses_becomes_one_condition_a_dose_and_units_are_converted(tm
             9,
             ["cores.dose", "1.5 is not a whole number of cores"],
         ),
+        (
+            "{dose: 5}}, hardware: {mask-isa: {features: [aes, avx3]}}}",
+            "{dose: [25, 50], place: same-core}}}",
+            9,
+            ["features", "'avx3' is unknown", "did you mean avx"],
+        ),
+        ("{dose: 5}}, hardware: {mask-isa: {}}}", "{dose: [25, 50], place: same-core}}}", 9, ["mask-isa", "features is missing", "aes"]),
+        ("{dose: 5}}, hardware: {mask-isa: {features: []}}}", "{dose: [25, 50], place: same-core}}}", 9, ["features", "an empty list"]),
+        ("{dose: 5}}, hardware: {no-io-uring: {errno: ENOENT}}}", "{dose: [25, 50], place: same-core}}}", 9, ["errno", "ENOSYS, EPERM"]),
+        ("{dose: 5}}, hardware: {no-io-uring: 0}}", "{dose: [25, 50], place: same-core}}}", 9, ["dose", "0 is under 1"]),
         ("500 MB/s, threads: 1.5", "500 MB/s", 10, ["membw.threads", "1.5 is not a whole number"]),
         ("campaign: small\ndesign: {until: {half_width: 10%}}", "campaign: small", 2, ["design", "until and max_repeats belong together"]),
         ("campaign: small\ndesign: {max_repeats: 9}", "campaign: small", 2, ["design", "until and max_repeats belong together"]),
@@ -149,3 +159,15 @@ def test_numbers_and_truth_values_in_a_command_are_the_words_that_are_written(tm
 def test_a_campaigns_name_is_a_plain_name(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="1: campaign: "):
         load(tmp_path, GOOD.replace("campaign: small", "campaign: ../small"))
+
+
+def test_what_is_only_on_or_off_needs_no_dose_and_words_are_joined(tmp_path: Path) -> None:
+    said = "{hardware: {mask-isa: {features: [aes, sha]}, no-io-uring: {errno: EPERM}, no-hugepages: {}, clock-skew: 1h, memory: 1GiB}}"
+    (asked,) = [
+        each
+        for name, each in load(tmp_path, GOOD.replace("{sharing: {cpu: {dose: [25, 50], place: same-core}}}", said, 1)).expanded().items()
+        if name == "noisy"
+    ]
+    found = {each.name: (each.dose, each.options) for each in asked}
+    assert found["mask-isa"] == (1, {"features": "aes,sha"}) and found["no-io-uring"] == (1, {"errno": "EPERM"})
+    assert found["no-hugepages"] == (1, {}) and found["clock-skew"][0] == 3600 and found["memory"][0] == 1024

@@ -1,0 +1,84 @@
+"""What a child takes from itself before it becomes the program: system calls refused, huge pages, its share of time. Standard library only.
+
+All of it lies in the process, is inherited by its children, and ends with them: there is nothing to undo. Loaded by agent/launcher.py
+inside the child, where the rest of the project is not.
+"""
+
+import ctypes
+import os
+import platform
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_THP_DISABLE = 41
+_CLONE_NEWTIME = 0x80
+_IO_URING = (425, 426, 427)
+"""io_uring_setup, io_uring_enter, io_uring_register: the same numbers on every architecture."""
+_ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+"""AUDIT_ARCH_* of linux/audit.h."""
+_LOAD, _JUMP_EQUAL, _RETURN = 0x20, 0x15, 0x06
+_ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
+
+
+class Unable(Exception):
+    """The kernel does not do it here; str() says why."""
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _checked(result: int, what: str) -> None:
+    if result != 0:
+        raise Unable(f"{what}: {os.strerror(ctypes.get_errno())}")
+
+
+def refuse_system_calls(numbers: Sequence[int], errno: int) -> None:
+    """A seccomp filter: these calls fail with `errno`, all others go through (seccomp(2))."""
+    arch = _ARCHITECTURES.get(platform.machine())
+    if arch is None:
+        raise Unable(f"seccomp: not written for {platform.machine()}")
+    # Calls of another architecture (32-bit programs) have other numbers: they go through.
+    program = [(_LOAD, 0, 0, 4), (_JUMP_EQUAL, 0, len(numbers) + 1, arch), (_LOAD, 0, 0, 0)]
+    program += [(_JUMP_EQUAL, len(numbers) - at, 0, number) for at, number in enumerate(numbers)]
+    program += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _ERRNO | errno)]
+    code = b"".join(struct.pack("=HBBI", *line) for line in program)
+    held = ctypes.create_string_buffer(code, len(code))
+    whole = struct.pack("@HP", len(program), ctypes.addressof(held))
+    libc = _libc()
+    # Root needs no promise to gain no privileges, and setuid programs below the child then go on working.
+    if libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, whole) != 0:
+        _checked(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+        _checked(libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, whole), "seccomp")
+
+
+def no_io_uring(errno: int) -> None:
+    refuse_system_calls(_IO_URING, errno)
+
+
+def no_huge_pages() -> None:
+    """No transparent huge pages (PR_SET_THP_DISABLE, inherited over fork and execve)."""
+    _checked(_libc().prctl(_PR_SET_THP_DISABLE, 1, 0, 0, 0), "THP_DISABLE")
+
+
+def shift_clocks(offset_s: int) -> None:
+    """Monotonic and boot clocks run this far ahead, in a time namespace that the program is the first in (time_namespaces(7))."""
+    _checked(_libc().unshare(_CLONE_NEWTIME), "time namespace")
+    try:
+        Path("/proc/self/timens_offsets").write_text(f"monotonic {offset_s} 0\nboottime {offset_s} 0\n")
+    except OSError as error:
+        raise Unable(f"timens_offsets: {error.strerror}") from None
+
+
+STEPS: Mapping[str, Callable[..., None]] = {"no-io-uring": no_io_uring, "no-huge-pages": no_huge_pages, "shift-clocks": shift_clocks}
+
+
+def take(steps: Sequence[Mapping[str, Any]]) -> None:
+    """Each {"step": name, its arguments}, in order. Raises Unable."""
+    for step in steps:
+        arguments = {name: value for name, value in step.items() if name != "step"}
+        STEPS[step["step"]](**arguments)
