@@ -67,6 +67,7 @@ SAMPLES: dict[str, Sample] = {
         "TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:17:03.9799600,4808,10\r\n2023-11-16 18:17:04.0319600,3180,8", ".csv"
     ),
     "csv": text("arrival_s,op,key,resp_bytes\n0.5,get,a,10\n0.75,set,b,20\n", ".csv"),
+    "jsonl": text('{"arrival_s": 0.5, "op": "get", "key": "a"}\n{"arrival_s": 0.75, "op": "set", "key": "b", "req_bytes": 20}\n', ".jsonl"),
     "meta_kv": text(
         "op_time,key,key_size,op,op_count,size,cache_hits,ttl,usecase,sub_usecase\n100,abc,30,GET,3,100,2,0,u1,s\n102,77,8,SET,1,50,0,60,u2,s\n",
         ".csv",
