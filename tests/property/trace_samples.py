@@ -63,6 +63,11 @@ def _parquet() -> bytes:
 
 
 SAMPLES: dict[str, Sample] = {
+    "access_log": text(
+        '127.0.0.1 - frank [10/Oct/2000:13:55:36 -0700] "GET /apache_pb.gif HTTP/1.0" 200 2326 "http://x/" "Mozilla/4.08 [en]"\n'
+        '127.0.0.1 - - [10/Oct/2000:13:55:37 -0700] "POST /form HTTP/1.1" 302 -\n',
+        ".log",
+    ),
     "azure_llm": text(
         "TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:17:03.9799600,4808,10\r\n2023-11-16 18:17:04.0319600,3180,8", ".csv"
     ),
@@ -74,5 +79,9 @@ SAMPLES: dict[str, Sample] = {
     ),
     "oracle_general": Sample(_oracle, ".oracleGeneral.bin"),
     "parquet": Sample(_parquet, ".parquet"),
+    "redis_monitor": text(
+        'OK\n1339518083.107412 [0 127.0.0.1:60866] "get" "a\\"b"\n1339518087.877697 [0 127.0.0.1:60866] "MSET" "k" "v\\x00" "77" "x"\n',
+        ".txt",
+    ),
     "vscsi": Sample(_vscsi, ".vscsi"),
 }

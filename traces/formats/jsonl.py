@@ -65,7 +65,7 @@ class Jsonl:
 
 
 def _batches(path: Path, narrow: Mapping[str, pa.DataType], wide: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
-    """Whole numbers are read faster than decimals, so they are while they are whole; from a lot on that is not, all is read as it may be."""
+    """Whole stamps are read faster than decimals; from a lot on that is not, all is read as decimals."""
     known = 0
     if narrow != wide:
         try:

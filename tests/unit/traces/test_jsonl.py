@@ -17,7 +17,8 @@ from traces.source import open_trace
 
 
 def test_fields_with_canonical_names_need_no_options(tmp_path: Path) -> None:
-    rows = '{"arrival_s": 1700000000.000000001, "op": "get", "key": "a"}\n\n{"arrival_s": 1700000000.5, "op": "set", "key": "8", "req_bytes": 64}\n'
+    rows = '{"arrival_s": 1700000000.000000001, "op": "get", "key": "a"}\n\n'
+    rows += '{"arrival_s": 1700000000.5, "op": "set", "key": "8", "req_bytes": 64}\n'
     trace = open_trace(write(tmp_path / "t.jsonl", rows))
     assert trace.meta.importer == "jsonl" and trace.meta.kinds == ("kv",)
     assert column(trace, "arrival_ns") == [0, 499_999_999], "decimals are exact, not doubles"
