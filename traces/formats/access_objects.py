@@ -75,21 +75,24 @@ def _fields(batch: pa.RecordBatch, stamp: str, where: str) -> Fields:
             return values
         return pc.if_else(pc.is_in(values, pa.array(["", "-"])), pa.scalar(None, pa.utf8()), values)
 
-    def whole(name: str, kind: pa.DataType) -> pa.Array:
-        return column(name).cast(_NUMBER).cast(kind)
+    def number(name: str) -> pa.Array:
+        try:
+            return column(name).cast(_NUMBER)
+        except pa.ArrowInvalid as error:
+            raise pa.ArrowInvalid(f"field {name}: {error}") from error
 
     request = column("request")
     if "request" not in names:
         request = pc.binary_join_element_wise(column("request_method"), column("request_uri", "uri"), " ")
     return Fields(
-        stamp_ns=_stamps(column(stamp), stamp),
+        stamp_ns=nanoseconds(number(stamp), "s") if stamp == "msec" else _stamps(column(stamp), stamp),
         request=request,
         client=column("remote_addr"),
         tenant=column(*_TENANTS),
-        status=whole("status", pa.int32()),
-        resp_bytes=whole("body_bytes_sent", pa.int64()),
-        observed_ns=nanoseconds(column("request_time").cast(_NUMBER), "s") if "request_time" in names else None,
-        req_bytes=whole("content_length", pa.int64()) if "content_length" in names else None,
+        status=number("status").cast(pa.int32()),
+        resp_bytes=number("body_bytes_sent").cast(pa.int64()),
+        observed_ns=nanoseconds(number("request_time"), "s") if "request_time" in names else None,
+        req_bytes=number("content_length").cast(pa.int64()) if "content_length" in names else None,
         line=lambda row: where.format(row),
     )
 
@@ -97,6 +100,7 @@ def _fields(batch: pa.RecordBatch, stamp: str, where: str) -> Fields:
 def _stamps(values: pa.Array, name: str) -> pa.Array:
     if name == "time_local":
         return clf_nanoseconds(values)
-    if name == "msec":
-        return nanoseconds(values.cast(_NUMBER), "s")
-    return values.cast(pa.timestamp("ns", tz="UTC")).cast(pa.int64())
+    try:
+        return values.cast(pa.timestamp("ns", tz="UTC")).cast(pa.int64())
+    except pa.ArrowInvalid as error:
+        raise pa.ArrowInvalid(f"field {name}: {error}") from error

@@ -2,7 +2,8 @@
 
     1339518083.107412 [0 127.0.0.1:60866] "set" "key" "va\\x00lue" "EX" "10"
 
-as key-value requests: see traces.formats.redis_commands for which. A get's size is not printed and stays unknown; a write's is its value's. What scripts call (client `lua`) is left out: their own request was the EVAL.
+as key-value requests: see traces.formats.redis_commands for which. A get's size is not printed and stays unknown; a write's is its value's.
+What scripts call (client `lua`) is left out: their own request was the EVAL.
 """
 
 from collections.abc import Iterator, Mapping

@@ -118,7 +118,7 @@ def test_damage_is_named_by_its_line(tmp_path: Path) -> None:
     assert "line 2: its time cannot be read" in refused(write(tmp_path / "b.log", COMMON.replace("13:55:37", "25:55:37")))
     (tmp_path / "c.log").write_bytes(COMMON.encode().replace(b"/form", b"/\xff\xfe"))
     assert "line 2: byte" in refused(tmp_path / "c.log")
-    assert "status" in refused(write(tmp_path / "d.json", nginx(status="ok")))
+    assert "field status: The string 'ok'" in refused(write(tmp_path / "d.json", nginx(status="ok")))
     assert "expected NGINX's names" in refused(write(tmp_path / "e.json", '{"a": 1}\n'), format="access_log")
     assert "request 1 (from 0) comes 660 s after" in refused(
         write(tmp_path / "f.log", COMMON.replace("13:55:37", "13:44:36")), format="access_log"
