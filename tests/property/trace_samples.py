@@ -72,6 +72,18 @@ SAMPLES: dict[str, Sample] = {
         "TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:17:03.9799600,4808,10\r\n2023-11-16 18:17:04.0319600,3180,8", ".csv"
     ),
     "csv": text("arrival_s,op,key,resp_bytes\n0.5,get,a,10\n0.75,set,b,20\n", ".csv"),
+    "goreplay": text(
+        "1 d7123dasd913 1700000000000000000 -1\nPOST /upload HTTP/1.1\r\nHost: w3.org\r\nContent-Length: 7\r\n\r\na=1&b=2\n🐵🙈🙉\n"
+        "2 d7123dasd913 1700000000005000000 1000\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n\n🐵🙈🙉\n",
+        ".gor",
+    ),
+    "har": text(
+        '{"log": {"version": "1.2", "creator": {"name": "t", "version": "1"}, "entries": ['
+        '{"startedDateTime": "2009-07-24T19:20:30.45+01:00", '
+        '"time": 50, "request": {"method": "GET", "url": "https://h/p?q=1", "bodySize": 0}, "response": {"status": 200, "bodySize": -1, '
+        '"content": {"size": 33}}}]}}',
+        ".har",
+    ),
     "jsonl": text('{"arrival_s": 0.5, "op": "get", "key": "a"}\n{"arrival_s": 0.75, "op": "set", "key": "b", "req_bytes": 20}\n', ".jsonl"),
     "meta_kv": text(
         "op_time,key,key_size,op,op_count,size,cache_hits,ttl,usecase,sub_usecase\n100,abc,30,GET,3,100,2,0,u1,s\n102,77,8,SET,1,50,0,60,u2,s\n",
