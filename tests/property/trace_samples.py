@@ -63,15 +63,37 @@ def _parquet() -> bytes:
 
 
 SAMPLES: dict[str, Sample] = {
+    "access_log": text(
+        '127.0.0.1 - frank [10/Oct/2000:13:55:36 -0700] "GET /apache_pb.gif HTTP/1.0" 200 2326 "http://x/" "Mozilla/4.08 [en]"\n'
+        '127.0.0.1 - - [10/Oct/2000:13:55:37 -0700] "POST /form HTTP/1.1" 302 -\n',
+        ".log",
+    ),
     "azure_llm": text(
         "TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:17:03.9799600,4808,10\r\n2023-11-16 18:17:04.0319600,3180,8", ".csv"
     ),
     "csv": text("arrival_s,op,key,resp_bytes\n0.5,get,a,10\n0.75,set,b,20\n", ".csv"),
+    "goreplay": text(
+        "1 d7123dasd913 1700000000000000000 -1\nPOST /upload HTTP/1.1\r\nHost: w3.org\r\nContent-Length: 7\r\n\r\na=1&b=2\n🐵🙈🙉\n"
+        "2 d7123dasd913 1700000000005000000 1000\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n\n🐵🙈🙉\n",
+        ".gor",
+    ),
+    "har": text(
+        '{"log": {"version": "1.2", "creator": {"name": "t", "version": "1"}, "entries": ['
+        '{"startedDateTime": "2009-07-24T19:20:30.45+01:00", '
+        '"time": 50, "request": {"method": "GET", "url": "https://h/p?q=1", "bodySize": 0}, "response": {"status": 200, "bodySize": -1, '
+        '"content": {"size": 33}}}]}}',
+        ".har",
+    ),
+    "jsonl": text('{"arrival_s": 0.5, "op": "get", "key": "a"}\n{"arrival_s": 0.75, "op": "set", "key": "b", "req_bytes": 20}\n', ".jsonl"),
     "meta_kv": text(
         "op_time,key,key_size,op,op_count,size,cache_hits,ttl,usecase,sub_usecase\n100,abc,30,GET,3,100,2,0,u1,s\n102,77,8,SET,1,50,0,60,u2,s\n",
         ".csv",
     ),
     "oracle_general": Sample(_oracle, ".oracleGeneral.bin"),
     "parquet": Sample(_parquet, ".parquet"),
+    "redis_monitor": text(
+        'OK\n1339518083.107412 [0 127.0.0.1:60866] "get" "a\\"b"\n1339518087.877697 [0 127.0.0.1:60866] "MSET" "k" "v\\x00" "77" "x"\n',
+        ".txt",
+    ),
     "vscsi": Sample(_vscsi, ".vscsi"),
 }
