@@ -96,4 +96,8 @@ SAMPLES: dict[str, Sample] = {
         ".txt",
     ),
     "vscsi": Sample(_vscsi, ".vscsi"),
+    "ycsb": text(
+        "# a comment\nrecordcount=1000\noperationcount=300\nworkload=site.ycsb.workloads.CoreWorkload\nreadproportion=0.5\n"
+        "updateproportion=0.4\nscanproportion=0.05\nmaxscanlength=10\ninsertproportion=0.05\nrequestdistribution=zipfian\n"
+    ),
 }
