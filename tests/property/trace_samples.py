@@ -68,8 +68,14 @@ SAMPLES: dict[str, Sample] = {
         '127.0.0.1 - - [10/Oct/2000:13:55:37 -0700] "POST /form HTTP/1.1" 302 -\n',
         ".log",
     ),
+    "azure_functions_2021": text("app,func,end_timestamp,duration\na1,f1,10.5,0.5\na1,f2,10.25,8.25\na2,f1,0.5,1.0\n", ".csv"),
     "azure_llm": text(
         "TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:17:03.9799600,4808,10\r\n2023-11-16 18:17:04.0319600,3180,8", ".csv"
+    ),
+    "burstgpt": text(
+        "Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
+        "5,7,1.5,ChatGPT,472,18,490,Conversation log\n45,,0.25,GPT-4,1087,0,1087,API log\n",
+        ".csv",
     ),
     "csv": text("arrival_s,op,key,resp_bytes\n0.5,get,a,10\n0.75,set,b,20\n", ".csv"),
     "goreplay": text(
@@ -89,11 +95,22 @@ SAMPLES: dict[str, Sample] = {
         "op_time,key,key_size,op,op_count,size,cache_hits,ttl,usecase,sub_usecase\n100,abc,30,GET,3,100,2,0,u1,s\n102,77,8,SET,1,50,0,60,u2,s\n",
         ".csv",
     ),
+    "mooncake": text(
+        '{"timestamp": 0, "input_length": 6758, "output_length": 500, "hash_ids": [0, 1, 2]}\n'
+        '{"timestamp": 3000, "input_length": 10, "output_length": 4, "hash_ids": [0]}\n',
+        ".jsonl",
+    ),
     "oracle_general": Sample(_oracle, ".oracleGeneral.bin"),
     "parquet": Sample(_parquet, ".parquet"),
     "redis_monitor": text(
         'OK\n1339518083.107412 [0 127.0.0.1:60866] "get" "a\\"b"\n1339518087.877697 [0 127.0.0.1:60866] "MSET" "k" "v\\x00" "77" "x"\n',
         ".txt",
+    ),
+    "qwen_bailian": text(
+        '{"chat_id": 10, "parent_chat_id": -1, "timestamp": 0.25, "input_length": 20, "output_length": 3, "type": "text", "turn": 1, '
+        '"hash_ids": [1, 2]}\n{"chat_id": 11, "parent_chat_id": 10, "timestamp": 1.5, "input_length": 40, "output_length": 5, '
+        '"type": "text", "turn": 2, "hash_ids": [1, 2, 3]}\n',
+        ".jsonl",
     ),
     "vscsi": Sample(_vscsi, ".vscsi"),
     "ycsb": text(

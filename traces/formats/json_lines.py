@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.json as pajson
 
@@ -74,3 +75,14 @@ def _said(kind: pa.DataType) -> str:
     if pa.types.is_integer(kind):
         return "a whole number"
     return "a number" if pa.types.is_floating(kind) else "text" if pa.types.is_string(kind) else str(kind)
+
+
+def required_field(batch: pa.RecordBatch, name: str, path: Path, first: int) -> pa.Array:
+    """A column that no object may lack; `first` is the number of the lot's first line, and the message counts objects from there."""
+    column = batch.column(name)
+    if column.null_count:
+        at = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
+        raise InvalidInput(
+            f"{path}: object {at + 1} from line {first}: field {name} is missing; expected a value in each; correct the file"
+        )
+    return column
