@@ -68,6 +68,7 @@ SAMPLES: dict[str, Sample] = {
         '127.0.0.1 - - [10/Oct/2000:13:55:37 -0700] "POST /form HTTP/1.1" 302 -\n',
         ".log",
     ),
+    "arc": text("10 3 0 0\n2 1 0 1\n", ".lis"),
     "azure_functions_2021": text("app,func,end_timestamp,duration\na1,f1,10.5,0.5\na1,f2,10.25,8.25\na2,f1,0.5,1.0\n", ".csv"),
     "azure_llm": text(
         "TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:17:03.9799600,4808,10\r\n2023-11-16 18:17:04.0319600,3180,8", ".csv"
@@ -91,6 +92,15 @@ SAMPLES: dict[str, Sample] = {
         ".har",
     ),
     "jsonl": text('{"arrival_s": 0.5, "op": "get", "key": "a"}\n{"arrival_s": 0.75, "op": "set", "key": "b", "req_bytes": 20}\n', ".jsonl"),
+    "meta_cdn": text(
+        "timestamp,cacheKey,OpType,objectSize,responseSize,responseHeaderSize,rangeStart,rangeEnd,TTL,SamplingRate\n"
+        "1585119589,cdn:53,1,28816957,54773,496,1582962,1637233,1209600,0.001\n1585119590,cdn:d1,1,7163,0,540,-1,-1,-1,0.001\n",
+        ".csv",
+    ),
+    "msr_cambridge": text(
+        "128166372003061629,usr,0,Read,7014609920,24576,41286\n128166372016382155,usr,1,Write,1317441536,8192,1963\n", ".csv"
+    ),
+    "twitter_cache": text("0,q:q:1:8WT,11,213,4,get,0\n0,a,b,c,5,0,5,gets,0\n2,k,1,30,6,set,600\n"),
     "meta_kv": text(
         "op_time,key,key_size,op,op_count,size,cache_hits,ttl,usecase,sub_usecase\n100,abc,30,GET,3,100,2,0,u1,s\n102,77,8,SET,1,50,0,60,u2,s\n",
         ".csv",
