@@ -33,8 +33,8 @@ _MLAAS_CITE = "Weng et al., MLaaS in the Wild, NSDI 2022"
 
 @dataclass(frozen=True)
 class Known:
-    """One file. `format`: how it is read, "" where it must be unpacked or converted first (`mind`). Without addresses, `ask` says how to get
-    it.
+    """One file. `format`: how it is read, "" where it must be unpacked or converted first (`mind`). Without addresses, `ask` says how to
+    get it.
     """
 
     name: str
