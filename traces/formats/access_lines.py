@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,10 +11,10 @@ import pyarrow.compute as pc
 from traces.errors import InvalidInput
 from traces.formats.access_fields import Fields, Reading
 from traces.formats.access_stamps import clf_nanoseconds
-from traces.formats.bytes_in import Lines, line_lots, text_of
 from traces.formats.columns import nanoseconds
 from traces.formats.left_out import LINES, Tally
 from traces.formats.reading import Chunk
+from traces.formats.text_lines import text_lines
 
 _QUOTED = r'(?:[^"\\]|\\.)*'
 _LINE = (
@@ -35,31 +34,19 @@ def looks_like_access_lines(line: str) -> bool:
 
 def read_lines(reading: Reading, last: str, tally: Tally) -> Iterator[Chunk]:
     """`last`: the unit of the duration that ends each line, "" for none."""
-    for lot in line_lots(reading.path, WHAT):
-        full = [at for at, line in enumerate(lot.lines) if line]
-        texts = _texts(reading.path, lot, full)
-        parts = pc.extract_regex(texts, _LINE)
+    for lot in text_lines(reading.path, WHAT):
+        parts = pc.extract_regex(lot.lines, _LINE)
         if parts.null_count:
             row = pc.index(pc.is_null(parts), True).as_py()
             raise InvalidInput(
-                f"{reading.path}: line {lot.first + full[row]}: {texts[row].as_py()[:60]!r}; expected "
+                f"{reading.path}: line {lot.numbers[row]}: {lot.lines[row].as_py()[:60]!r}; expected "
                 'client - user [time] "request" status bytes as in a Common or Combined log; the line is damaged or cut short: take it out'
             )
-        tally[LINES] += len(full)
-        yield reading.chunk(_fields(parts, lot.first, full, last), tally)
+        tally[LINES] += len(lot.numbers)
+        yield reading.chunk(_fields(parts, lot.numbers, last), tally)
 
 
-def _texts(path: Path, lot: Lines, full: list[int]) -> pa.Array:
-    raw = pa.array([lot.lines[at] for at in full], pa.binary())
-    try:
-        return raw.cast(pa.utf8())
-    except pa.ArrowInvalid:
-        for at in full:
-            text_of(path, lot.first + at, lot.lines[at])
-        raise
-
-
-def _fields(parts: pa.Array, first: int, full: list[int], last: str) -> Fields:
+def _fields(parts: pa.Array, numbers: list[int], last: str) -> Fields:
     vhost = pc.struct_field(parts, "vhost")
     observed = None
     if last:
@@ -74,7 +61,7 @@ def _fields(parts: pa.Array, first: int, full: list[int], last: str) -> Fields:
         resp_bytes=_known(pc.struct_field(parts, "bytes"), "-").cast(pa.int64()),
         observed_ns=observed,
         req_bytes=None,
-        line=lambda row: f"line {first + full[row]}",
+        line=lambda row: f"line {numbers[row]}",
     )
 
 

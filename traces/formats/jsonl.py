@@ -33,7 +33,7 @@ class Jsonl:
         shape = json_shape(path)
         if not shape:
             next(json_batches(path, {}), None)  # says in which line there is no object
-            raise InvalidInput(f"{path}: line 1: an object without fields; expected one request a line; name another --format")
+            raise InvalidInput(f"{path}: no object with fields; expected one request a line; name another --format")
         maps = columns.resolve(list(shape), options, str(path))
         types: dict[str, pa.DataType] = {}
         for column in maps:

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from traces.errors import InvalidInput
-from traces.formats.bytes_in import Lines, line_lots, text_of
 from traces.formats.columns import key_ids, nanoseconds
 from traces.formats.left_out import LINES, Tally, left_out, skips_others
 from traces.formats.reading import Chunk, check_options, file_trace
 from traces.formats.redis_commands import COMMANDS, FOLDS, arguments, key_text, operations, unescaped
+from traces.formats.text_lines import text_lines
 from traces.schema import TraceMeta
 from traces.stream import Trace
 
@@ -57,17 +57,15 @@ class RedisMonitor:
 
 
 def _read(path: Path, skip: bool, tally: Tally) -> Iterator[Chunk]:
-    for lot in line_lots(path, "MONITOR lines"):
-        full = [at for at, line in enumerate(lot.lines) if line and line != b"OK"]
-        texts = _texts(path, lot, full)
-        parts = pc.extract_regex(texts, _LINE)
+    for lot in text_lines(path, "MONITOR lines", b"OK"):
+        parts = pc.extract_regex(lot.lines, _LINE)
         if parts.null_count:
             row = pc.index(pc.is_null(parts), True).as_py()
             raise InvalidInput(
-                f"{path}: line {lot.first + full[row]}: {texts[row].as_py()[:60]!r}; expected seconds.microseconds [db client] "
+                f"{path}: line {lot.numbers[row]}: {lot.lines[row].as_py()[:60]!r}; expected seconds.microseconds [db client] "
                 '"command" "argument" ... as MONITOR prints; the line is damaged or cut short: take it out'
             )
-        tally[LINES] += len(full)
+        tally[LINES] += len(lot.numbers)
         commands = pc.utf8_upper(pc.struct_field(parts, "command"))
         scripted = pc.equal(pc.struct_field(parts, "client"), "lua")
         known = pc.and_not(pc.is_in(commands, pa.array(list(COMMANDS))), scripted)
@@ -77,22 +75,12 @@ def _read(path: Path, skip: bool, tally: Tally) -> Iterator[Chunk]:
             if count and not skip:
                 row = pc.index(which, True).as_py()
                 raise InvalidInput(
-                    f"{path}: line {lot.first + full[row]}: command {commands[row].as_py()[:40]}: one of those {reason}; expected "
+                    f"{path}: line {lot.numbers[row]}: command {commands[row].as_py()[:40]}: one of those {reason}; expected "
                     f"{', '.join(COMMANDS)}; give the option other=skip to leave such out"
                 )
             if count:
                 tally[reason] += count
         yield _chunk(parts.filter(known), commands.filter(known))
-
-
-def _texts(path: Path, lot: Lines, full: list[int]) -> pa.Array:
-    raw = pa.array([lot.lines[at] for at in full], pa.binary())
-    try:
-        return raw.cast(pa.utf8())
-    except pa.ArrowInvalid:
-        for at in full:
-            text_of(path, lot.first + at, lot.lines[at])
-        raise
 
 
 def _chunk(parts: pa.Array, commands: pa.Array) -> Chunk:

@@ -47,7 +47,7 @@ def test_what_is_wrong_is_said_with_its_line(tmp_path: Path) -> None:
     assert "arrival=COLUMN:UNIT" in refused(write(tmp_path / "d.jsonl", '{"when": 1}\n'), format="jsonl")
     assert "neither text nor a number" in refused(write(tmp_path / "e.jsonl", '{"when": {"s": 1}}\n'), format="jsonl", arrival="when:s")
     assert "line 1" in refused(write(tmp_path / "f.jsonl", "[1, 2]\n"), format="jsonl")
-    assert "without fields" in refused(write(tmp_path / "g.jsonl", "{}\n"), format="jsonl")
+    assert "no object with fields" in refused(write(tmp_path / "g.jsonl", "{}\n"), format="jsonl")
 
 
 def test_whole_stamps_may_become_fractions_far_down_the_file(tmp_path: Path) -> None:
