@@ -154,7 +154,7 @@ _ENTRIES = (
     *(
         Known(
             f"twitter-{cluster}", f"a sample of Twitter's cache cluster {int(cluster)}, March 2020", _CC_BY, _TWITTER_CITE,
-            f"{_TWITTER[0]} README.md", "twitter_csv", _in_git(*_TWITTER, f"samples/2020Mar/cluster{cluster}"), git_blob=blob,
+            f"{_TWITTER[0]} README.md", "twitter_cache", _in_git(*_TWITTER, f"samples/2020Mar/cluster{cluster}"), git_blob=blob,
         )
         for cluster, blob in (
             ("012", "f06b2902042029757bf1e9782ad2ae9497c8efbf"),
@@ -172,7 +172,7 @@ _ENTRIES = (
     ),
     Known(
         "alibaba-gpu-2023-pods", "pods of a GPU cluster, 149 days", _ALIBABA, "Weng et al., Beware of Fragmentation, ATC 2023",
-        f"{_CLUSTERDATA[0]} cluster-trace-gpu-v2023", "alibaba_gpu", _in_git(*_CLUSTERDATA,
+        f"{_CLUSTERDATA[0]} cluster-trace-gpu-v2023", "alibaba_gpu_2023", _in_git(*_CLUSTERDATA,
         "cluster-trace-gpu-v2023/csv/openb_pod_list_default.csv"),
         575_468, "1ee7ed79c27a3b0861cda8ddba86a004c6aba904caafa329a76ae93ca63834a8",
     ),
@@ -214,7 +214,7 @@ _ENTRIES = (
         137_746, "cdd0d94d26c6ab10ce3634cf6a0f836859578e914de6b6faa980a245237dbc6e",
     ),
     Known(
-        "twitter-full", "Twitter's 54 cache clusters, one week, 2.8 TB", _CC_BY, _TWITTER_CITE, f"{_TWITTER[0]} README.md", "twitter_csv",
+        "twitter-full", "Twitter's 54 cache clusters, one week, 2.8 TB", _CC_BY, _TWITTER_CITE, f"{_TWITTER[0]} README.md", "twitter_cache",
         ask="pick a cluster's parts at https://ftp.pdl.cmu.edu/pub/datasets/twemcacheWorkload/open_source",
     ),
     Known(
@@ -230,7 +230,7 @@ _ENTRIES = (
     Known(
         "msr-cambridge", "disk requests of 13 enterprise servers, one week", "SNIA's, to be agreed to",
         "Narayanan et al., Write Off-Loading, FAST 2008",
-        "cacheMon/cache_dataset README.md", "msr", ask="agree to the licence at https://iotta.snia.org/traces/block-io/388",
+        "cacheMon/cache_dataset README.md", "msr_cambridge", ask="agree to the licence at https://iotta.snia.org/traces/block-io/388",
     ),
     Known(
         "tencent-photo", "a photo cache of Tencent, eight days", "SNIA's, to be agreed to",

@@ -14,7 +14,6 @@
 Exit codes 0, 10, 11, 13 and 124 are results, not errors: see controller.exits.
 """
 
-
 _MOST_CHARACTERS = 1200
 """What a file holds may end up in a message; nobody reads more of it than this."""
 

@@ -172,7 +172,7 @@ def chunk_of(batch: pa.RecordBatch, maps: Sequence[ColumnMap], path: str, done: 
         values = batch.column(column.column)
         try:
             converted = _convert(values, column)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError) as error:
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError, UnicodeDecodeError) as error:
             raise InvalidInput(
                 f"{path}: rows {done} to {done + batch.num_rows - 1} (from 0): column {column.column}: "
                 f"{' '.join(str(error).split())}; expected {column.canonical} in "

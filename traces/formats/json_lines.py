@@ -35,6 +35,7 @@ def json_batches(path: Path, types: Mapping[str, pa.DataType]) -> Iterator[tuple
         try:
             read = pajson.ReadOptions(block_size=max(1 << 20, len(block) + 1))
             table = pajson.read_json(io.BytesIO(block), read_options=read, parse_options=options)
+            table.validate(full=True)  # the reader takes any bytes for text
         except (pa.ArrowException, UnicodeDecodeError) as error:
             raise _bad_line(path, first, block, types, error) from error
         for batch in table.select(list(types)).combine_chunks().to_batches():

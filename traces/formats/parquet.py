@@ -34,8 +34,10 @@ class Parquet:
 def open_parquet(path: Path) -> pq.ParquetFile:
     """Raises InvalidInput for what is no whole Parquet file."""
     try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
+        file = pq.ParquetFile(path)
+        _ = file.schema_arrow.names  # names that are no text are found out here
+        return file
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InvalidInput(
             f"{path}: no whole Parquet file ({path.stat().st_size if path.exists() else 0} bytes): "
             f"{one_line(error)}; expected one with its footer; it was cut short: fetch or compile it again"
@@ -109,6 +111,7 @@ def _foreign(path: Path, file: pq.ParquetFile, options: Mapping[str, str]) -> Tr
         with open_parquet(path) as source:
             try:
                 for batch in source.iter_batches(BATCH_ROWS, columns=needed):
+                    batch.validate(full=True)
                     yield columns.chunk_of(batch, maps, str(path), done)
                     done += batch.num_rows
             except (pa.ArrowException, OSError) as error:

@@ -1,16 +1,11 @@
 """Any JSON objects, one a line."""
 
-import io
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow.json as pajson
-import pytest
 
-from tests.unit.traces.rows import arrivals, column, table
+from tests.unit.traces.rows import arrivals, column
 from tests.unit.traces.test_formats import refused, write
 from traces.draws import key_of
 from traces.source import open_trace
@@ -61,24 +56,3 @@ def test_whole_stamps_may_become_fractions_far_down_the_file(tmp_path: Path) -> 
 def test_stamps_in_whole_seconds_are_noticed(tmp_path: Path) -> None:
     rows = "".join(json.dumps({"arrival_s": n // 3}) + "\n" for n in range(30))
     assert open_trace(write(tmp_path / "t.jsonl", rows)).meta.arrival_resolution_ns == 10**9
-
-
-@pytest.mark.parametrize("spell", [str, lambda n: f"k{n % 5000}"], ids=["numbers", "texts"])
-def test_it_reads_at_half_the_speed_of_arrow_at_least(tmp_path: Path, spell: Callable[[int], str]) -> None:
-    rows = 150_000
-    lines = "".join(f'{{"arrival_us": {n * 7}, "op": "get", "key": "{spell(n)}", "resp_bytes": {n % 900}}}\n' for n in range(rows))
-    trace = open_trace(write(tmp_path / "t.jsonl", lines))
-    data = (tmp_path / "t.jsonl").read_bytes()
-
-    def seconds(work: Callable[[], object]) -> float:
-        best = 1e9
-        for _ in range(4):
-            begun = time.process_time()
-            work()
-            best = min(best, time.process_time() - begun)
-        return best
-
-    arrow = seconds(lambda: pajson.read_json(io.BytesIO(data), read_options=pajson.ReadOptions(use_threads=False)))
-    ours = seconds(lambda: list(trace.batches()))
-    assert table(trace).num_rows == rows
-    assert ours < 2 * arrow, (ours, arrow)
