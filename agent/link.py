@@ -266,7 +266,7 @@ class Link:
         if name == "probe":
             found = {**inventory.probe(self._cgroups), "leftovers_undone": self._leftovers}
             if set(verb.load_cores) <= set(found["cores"]) and verb.load_cores:
-                found["noise_floor"] = noise_floor.measure(list(verb.load_cores), verb.connections)
+                found["noise_floor"] = noise_floor.measure(list(verb.load_cores), verb.connections, by_python=verb.by_python)
             return found
         if self._trial is not None and self._trial.key != command.attempt:
             self._trial.teardown()

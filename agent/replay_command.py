@@ -70,8 +70,9 @@ def run(args: argparse.Namespace) -> int:
         if args.preload:
             load.preload(made.path)
         floor = None
-        if not args.no_noise_floor and order.endpoint.in_engine:
-            floor = noise_floor.measure(order.cores, order.connections, made.rows / (warmup_s + measure_s))
+        if not args.no_noise_floor:
+            rate_due_per_s = made.rows / (warmup_s + measure_s)
+            floor = noise_floor.measure(order.cores, order.connections, rate_due_per_s, by_python=not order.endpoint.in_engine)
         live = _LiveLine(warmup_s + measure_s, args.quiet)
         replay = Replay(order, on_live=live, log=_log(args.requests, RequestLog))
         replay.arm()
@@ -189,7 +190,8 @@ def _text(summary: Mapping[str, Any], spectrum: Mapping[str, Mapping[str, float 
         lines.append(f"kernel    {words}")
     if "noise_floor" in summary:
         floor = summary["noise_floor"]
+        by = " asked by Python threads" if floor["by"] == "python" else ""
         figures = ", ".join(f"{k} p50 {floor[f'{k}_us']['p50']:,.1f} p99 {floor[f'{k}_us']['p99']:,.1f}" for k in ("slip", "response"))
-        lines.append(f"floor     {figures} us against an echo at {floor['rate_per_s']:,.0f}/s")
+        lines.append(f"floor     {figures} us against an echo{by} at {floor['rate_per_s']:,.0f}/s")
     lines += [f"note      {note}" for note in summary["notes"]]
     return "\n".join(lines)

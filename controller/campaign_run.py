@@ -28,6 +28,7 @@ from controller.versions import versions
 from controller.workloads import check_trace, compile_all
 from protos.offspec.v1 import agent_link_pb2 as pb
 from traces.errors import Interrupted, InvalidInput, PreflightFailed
+from traces.projection import DRIVER_KINDS
 
 T = TypeVar("T")
 
@@ -226,14 +227,19 @@ async def _cluster(campaign: Campaign, options: Options, logs: Path, *, measure_
         )
         count = await fleet.start(link, given)
         sessions = await link.wait_for(count, _ATTACH_S)
-        work = campaign.workload
-        asking = pb.Probe(load_cores=campaign.nodes.load.cores, connections=work.connections) if measure_floor else pb.Probe()
+        asking = _floor_probe(campaign) if measure_floor else pb.Probe()
         asked = (s.command(asking, attempt="probe", epoch=0, timeout_ms=_PROBE_MS) for s in sessions)
         probes = await asyncio.gather(*asked)
         nodes = tuple(NodeInfo.from_probe(s.agent, p) for s, p in zip(sessions, probes, strict=True))
         yield _Cluster(link, nodes, {s.agent: p for s, p in zip(sessions, probes, strict=True)})
     finally:
         await asyncio.shield(_close(fleet, link))
+
+
+def _floor_probe(campaign: Campaign) -> pb.Probe:
+    """Asks for the noise floor of the kind of driver that the campaign's systems have."""
+    by_python = any(system.driver not in DRIVER_KINDS for system in campaign.systems.values())
+    return pb.Probe(load_cores=campaign.nodes.load.cores, connections=campaign.workload.connections, by_python=by_python)
 
 
 async def _close(fleet: Any, link: LinkServer) -> None:

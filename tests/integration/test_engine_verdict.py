@@ -92,6 +92,14 @@ def test_the_noise_floor_is_that_of_an_echo() -> None:
     assert LOAD_CORE not in floor["server_cores"]
 
 
+def test_a_driver_in_python_has_a_noise_floor_of_its_own_and_is_later() -> None:
+    by_engine = noise_floor.measure((LOAD_CORE,), connections=4, rate_per_s=1000, seconds=0.5)
+    by_python = noise_floor.measure((LOAD_CORE,), connections=4, rate_per_s=1000, seconds=0.5, by_python=True)
+    assert by_python["completed"] == by_python["requests"] == 500
+    assert (by_engine["by"], by_python["by"]) == ("engine", "python")
+    assert by_python["slip_us"]["p50"] > by_engine["slip_us"]["p50"]
+
+
 @pytest.mark.long
 def test_capacity_is_the_knee_of_a_queue_whose_knee_is_known() -> None:
     """Within 5 % of the rate at which the p99 of an M/D/1 queue crosses the objective."""

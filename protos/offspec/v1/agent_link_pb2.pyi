@@ -147,12 +147,14 @@ class Telemetry(_message.Message):
     def __init__(self, attempt: _Optional[str] = ..., second: _Optional[int] = ..., scheduled: _Optional[int] = ..., completed: _Optional[int] = ..., failed: _Optional[int] = ..., inflight: _Optional[int] = ..., slip_p99_ns: _Optional[int] = ..., response_p50_ns: _Optional[int] = ..., response_p99_ns: _Optional[int] = ...) -> None: ...
 
 class Probe(_message.Message):
-    __slots__ = ("load_cores", "connections")
+    __slots__ = ("load_cores", "connections", "by_python")
     LOAD_CORES_FIELD_NUMBER: _ClassVar[int]
     CONNECTIONS_FIELD_NUMBER: _ClassVar[int]
+    BY_PYTHON_FIELD_NUMBER: _ClassVar[int]
     load_cores: _containers.RepeatedScalarFieldContainer[int]
     connections: int
-    def __init__(self, load_cores: _Optional[_Iterable[int]] = ..., connections: _Optional[int] = ...) -> None: ...
+    by_python: bool
+    def __init__(self, load_cores: _Optional[_Iterable[int]] = ..., connections: _Optional[int] = ..., by_python: _Optional[bool] = ...) -> None: ...
 
 class Deploy(_message.Message):
     __slots__ = ("system", "variant", "command", "env", "cores", "pin", "port", "files", "violations")
