@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.undo import replay_leftovers
+
 _INHERITED = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "OFFSPEC_STATE_DIR")
 _WATCH_S = 0.5
 
@@ -70,10 +72,14 @@ class AgentHost:
             process.kill()  # its guard undoes what it could not
 
     def _leave_with_it(self, process: "subprocess.Popen[bytes]") -> None:
-        """An agent that ended by itself ended because its controller is gone: so does this worker."""
+        """An agent that ended by itself ended because its controller is gone: so does this worker. Should agent, guard and heir have been
+        killed together, this is who undoes what they left; what they still undo themselves is locked.
+        """
         while process.poll() is None:
             time.sleep(_WATCH_S)
         if self._process is process:
+            assert self._config is not None
+            replay_leftovers(Path(self._config.state_dir))
             os._exit(0)
 
 

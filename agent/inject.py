@@ -5,15 +5,13 @@ import json
 import os
 import signal
 import sys
-import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 from agent import inventory
 from agent.dose import DoseWatch, within
-from agent.ledger import Ledger
+from agent.ledger import Ledger, work_folder
 from agent.scope import Cgroups
 from agent.undo import FAILED, default_state_dir, replay_leftovers
 from agent.violations import Context, registry
@@ -77,30 +75,31 @@ def run(args: argparse.Namespace) -> int:
     watch = DoseWatch()
     given: list[dict[str, Any]] = []
     result: dict[str, int] = {}
-    with tempfile.TemporaryDirectory(prefix="offspec-inject-") as folder:
-        try:
-            # Whatever becomes of us, the guard takes it back a second after its time.
-            ledger.end_at(time.clock_gettime(time.CLOCK_BOOTTIME) + seconds + 1)
-            options = {k: str(v) for k, v in (("place", args.place), ("weight", args.weight)) if v is not None}
-            context = Context(ledger, cgroups, (args.core,), cores, Path(folder))
+    try:
+        # Whatever becomes of us, the guard takes it back a second after its time.
+        ledger.end_at(time.clock_gettime(time.CLOCK_BOOTTIME) + seconds + 1)
+        options = {k: str(v) for k, v in (("place", args.place), ("weight", args.weight)) if v is not None}
+        folder, _ = work_folder(ledger, state_dir / "work" / f"inject-{ledger.lease}")
+        context = Context(ledger, cgroups, (args.core,), cores, folder)
+        with ledger.ending(spec.longest_s):
             applied = registry()[spec.name].apply(dose, options, context)
-            watch.add(spec, dose, applied)
-            begun = time.monotonic()
-            applied.measure()
-            while not ended.wait(min(1.0, max(0.0, begun + seconds - time.monotonic()))):
-                if time.monotonic() - begun >= seconds and len(given) >= int(seconds):
-                    break
-                reading = applied.measure()
-                given.append({"second": len(given), "given": reading.given, "source": reading.source})
-                shown = "unreadable" if reading.given is None else f"{reading.given:.4g}"
-                print(f"{len(given):>5} s  {spec.name} asked {dose:g} {spec.unit}, given {shown}", file=sys.stderr, flush=True)
-                if not ledger.guarded:
-                    raise SafetyStop("guard: it ended, so the violation is undone now")
-                if time.monotonic() - begun >= seconds:
-                    break
-        finally:
-            watch.undo()
-            result = ledger.close()
+        watch.add(spec, dose, applied)
+        begun = time.monotonic()
+        applied.measure()
+        while not ended.wait(min(1.0, max(0.0, begun + seconds - time.monotonic()))):
+            if time.monotonic() - begun >= seconds and len(given) >= int(seconds):
+                break
+            reading = applied.measure()
+            given.append({"second": len(given), "given": reading.given, "source": reading.source})
+            shown = "unreadable" if reading.given is None else f"{reading.given:.4g}"
+            print(f"{len(given):>5} s  {spec.name} asked {dose:g} {spec.unit}, given {shown}", file=sys.stderr, flush=True)
+            if not ledger.guarded:
+                raise SafetyStop("guard: it ended, so the violation is undone now")
+            if time.monotonic() - begun >= seconds:
+                break
+    finally:
+        watch.undo()
+        result = ledger.close()
     known = [g["given"] for g in given if g["given"] is not None]
     right = sum(within(spec, dose, g["given"]) for g in given)
     coverage = right / len(given) if given else 0.0

@@ -68,7 +68,7 @@ class Scope:
         self.paths = list(dict.fromkeys(str(p) for p in self._at.values()))
         self._undo = ledger.record({"kind": "scope", "name": name, "paths": self.paths, "token": self.token})
         for kind, path in self._at.items():
-            path.mkdir(parents=True, exist_ok=True)
+            _make(path)
             if cgroups.version == 2 and kind in ("cpu", "memory"):
                 self._delegate(path, kind)
 
@@ -197,6 +197,17 @@ class Scope:
             except OSError:
                 continue
         return allowed
+
+
+def _make(path: Path) -> None:
+    """Another agent may remove the parents, empty for a moment, while we make ours in them."""
+    for _ in range(100):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            return
+        except FileNotFoundError:
+            continue
+    path.mkdir(parents=True, exist_ok=True)
 
 
 def _write_if_there(path: Path, text: str) -> None:

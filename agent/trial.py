@@ -6,7 +6,6 @@ and artifacts go through functions that it is given.
 
 import contextlib
 import os
-import shutil
 import socket
 import sys
 import threading
@@ -23,7 +22,7 @@ from agent import launcher
 from agent.dose import DoseWatch
 from agent.endpoint import Endpoint
 from agent.launcher import Child, LaunchFailed
-from agent.ledger import Ledger
+from agent.ledger import Ledger, work_folder
 from agent.metrics import Figures
 from agent.probes import answers
 from agent.replay import Live, Replay, ReplayOrder
@@ -221,8 +220,10 @@ class Trial:
             work_dir=self._work_dir(),
             target=self._scope,
         )
-        applied = violation.apply(order.dose, dict(order.options), context)
-        self._doses.add(CATALOGUE[order.name], order.dose, applied)
+        spec = CATALOGUE[order.name]
+        with self.ledger.ending(spec.longest_s):
+            applied = violation.apply(order.dose, dict(order.options), context)
+        self._doses.add(spec, order.dose, applied)
         return applied
 
     def verify_dose(self, order: pb.VerifyDose) -> dict[str, Any]:
@@ -385,11 +386,7 @@ class Trial:
     def _work_dir(self) -> Path:
         if self._dir is None:
             name = "".join(c if c.isalnum() or c in "._-" else "_" for c in self.key)
-            self._dir = self.base_dir / f"{name}-{os.getpid()}"
-            self._dir_undo = self.ledger.record({"kind": "tree", "path": str(self._dir), "mark": ".offspec"})
-            shutil.rmtree(self._dir, ignore_errors=True)
-            self._dir.mkdir(parents=True)
-            (self._dir / ".offspec").touch()
+            self._dir, self._dir_undo = work_folder(self.ledger, self.base_dir / f"{name}-{os.getpid()}")
         return self._dir
 
 

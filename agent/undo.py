@@ -7,6 +7,7 @@ A step is a JSON object:
 Running a step twice is harmless. The journal is `<state_dir>/undo/<boot id>-<lease>.jsonl`; while its owner lives it is locked.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -77,20 +78,53 @@ def _runs(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
+def _ours(pid: int, paths: list[str], token: str) -> bool:
+    """Whether a process belongs to a scope now, by its cgroups or its token."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as environ:  # noqa: PTH123
+            if token.encode() in environ.read().split(b"\0"):
+                return True
+        groups = Path(f"/proc/{pid}/cgroup").read_text().split("\n")
+    except OSError:
+        return False
+    ends = {"/offspec/" + path.partition("/offspec/")[2] for path in paths}
+    return any(line.endswith(end) or f"{end}/" in line for line in groups for end in ends)
+
+
+def _kill(pid: int, paths: list[str], token: str) -> None:
+    """Ends this very process: the descriptor holds it while we look again, so that a number given anew cannot be hit."""
+    try:
+        held = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        if _ours(pid, paths, token):
+            signal.pidfd_send_signal(held, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(held)
+
+
 def kill_members(paths: list[str], token: str, wait_s: float = _KILL_WAIT_S) -> list[int]:
     """Kills until nobody is left or the wait is over; returns who is left."""
     deadline = time.monotonic() + wait_s
     while True:
         for path in paths:
-            killer = Path(path) / "cgroup.kill"
-            if killer.exists():
-                killer.write_text("1")
+            try:
+                killer = os.open(Path(path) / "cgroup.kill", os.O_WRONLY)
+            except FileNotFoundError:
+                continue  # cgroup v1 has none, and another undoer may have been faster
+            try:
+                os.write(killer, b"1")
+            except OSError as error:
+                if error.errno != errno.ENODEV:  # removed under our hands
+                    raise
+            finally:
+                os.close(killer)
         left = members(paths, token)
         for pid in left:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+            _kill(pid, paths, token)
         if not left or time.monotonic() > deadline:
             return left
         time.sleep(0.005)
@@ -132,26 +166,52 @@ def _remove_cgroup(path: Path) -> bool:
 def _remove_tree(path: Path, mark: str) -> str:
     if not path.exists():
         return UNDONE
-    if not (path / mark).is_file() or path.is_symlink():
+    if path.is_symlink():
         return FOREIGN
-    shutil.rmtree(path)
+    found = list(path.iterdir())
+    if found and not (path / mark).is_file():
+        return FOREIGN  # an empty folder is one that was made and not marked yet
+    # The mark goes last: who is ended in the midst of this must find it again.
+    for each in sorted(found, key=lambda entry: entry.name == mark):
+        if each.is_dir() and not each.is_symlink():
+            shutil.rmtree(each)
+        else:
+            each.unlink(missing_ok=True)
+    path.rmdir()
     return UNDONE
 
 
 class UndoJournal:
-    """One owner's steps, each synced before the change that it takes back is made."""
+    """One owner's steps, each synced before the change that it takes back is made. Raises OSError where that cannot be."""
 
-    def __init__(self, state_dir: Path, lease: str) -> None:
+    def __init__(self, state_dir: Path, lease: str, boot: str | None = None) -> None:
+        """A new one; with `boot` one that is there already."""
         folder = state_dir / "undo"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o755)
-        self.path = folder / f"{boot_id()}-{lease}.jsonl"
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.path = folder / f"{boot or boot_id()}-{lease}.jsonl"
+        if boot is None:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+        new = os.O_CREAT if boot is None else 0
+        self._fd = os.open(self.path, os.O_RDWR | new | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if new:
+                _sync_folder(folder)
+        except OSError:
+            os.close(self._fd)
+            raise
         self.open: dict[int, Step] = {}
+        self.end_at = float("inf")
 
     def _append(self, entry: dict[str, Any]) -> None:
-        os.write(self._fd, (json.dumps(entry) + "\n").encode())
-        os.fdatasync(self._fd)
+        line = (json.dumps(entry) + "\n").encode()
+        before = os.fstat(self._fd).st_size
+        try:
+            if os.write(self._fd, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fdatasync(self._fd)
+        except OSError:
+            os.ftruncate(self._fd, before)  # half a line would take the next one along
+            raise
 
     def record(self, number: int, step: Step) -> None:
         self._append({"id": number, "step": step})
@@ -159,18 +219,38 @@ class UndoJournal:
 
     def done(self, number: int, result: str = UNDONE) -> None:
         if number in self.open:
-            self._append({"id": number, "result": result})
             if result != FAILED:
                 del self.open[number]
+            try:
+                self._append({"id": number, "result": result})
+            except OSError as error:
+                # Undoing twice is harmless: what is not noted is undone again by whoever reads this.
+                print(f"offspec: {self.path}: {error.strerror}", file=sys.stderr)
+
+    def end(self, at_boottime_s: float) -> None:
+        """Everything is to be undone then; who inherits the journal must know it."""
+        self._append({"end": at_boottime_s})
+        self.end_at = at_boottime_s
+
+    def undo(self, number: int) -> str:
+        result = run_step(self.open[number])
+        self.done(number, result)
+        return result
 
     def undo_all(self) -> dict[str, int]:
         """Last change first. What fails stays open, for the next one who looks."""
         counts = {UNDONE: 0, FOREIGN: 0, FAILED: 0}
         for number in sorted(self.open, reverse=True):
-            result = run_step(self.open[number])
-            counts[result] += 1
-            self.done(number, result)
+            counts[self.undo(number)] += 1
         return counts
+
+    def reload(self) -> None:
+        """What the file says, in a process that inherited it from one that died, perhaps in the midst of a line."""
+        size = os.fstat(self._fd).st_size
+        written = os.pread(self._fd, size, 0)
+        if written and not written.endswith(b"\n"):
+            os.write(self._fd, b"\n")
+        self.open, self.end_at = _parse(written)
 
     def close(self) -> None:
         if not self.open:
@@ -178,44 +258,51 @@ class UndoJournal:
         os.close(self._fd)
 
 
-def read_open_steps(path: Path) -> dict[int, Step]:
-    """Steps of a journal that are not undone. A torn last line is one whose change was never made."""
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _parse(written: bytes) -> tuple[dict[int, Step], float]:
     steps: dict[int, Step] = {}
-    for line in path.read_bytes().split(b"\n"):
+    end_at = float("inf")
+    for line in written.split(b"\n"):
         try:
             entry = json.loads(line)
-        except ValueError:
-            continue
-        if "step" in entry:
-            steps[entry["id"]] = entry["step"]
-        elif entry.get("result") != FAILED:
-            steps.pop(entry.get("id"), None)
-    return steps
+            if "step" in entry:
+                steps[entry["id"]] = entry["step"]
+            elif "end" in entry:
+                end_at = float(entry["end"])
+            elif entry["result"] != FAILED:
+                steps.pop(entry["id"], None)
+        except (ValueError, KeyError, TypeError):
+            continue  # torn: its change was never made
+    return steps, end_at
+
+
+def read_open_steps(path: Path) -> dict[int, Step]:
+    """Steps of a journal that are not undone. A torn last line is one whose change was never made."""
+    return _parse(path.read_bytes())[0]
 
 
 def replay_leftovers(state_dir: Path) -> dict[str, int]:
     """Undoes what dead owners left. Journals of live owners are locked and left alone."""
     counts = {UNDONE: 0, FOREIGN: 0, FAILED: 0}
     for path in sorted((state_dir / "undo").glob("*.jsonl")):
+        boot, _, lease = path.stem.rpartition("-")
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            journal = UndoJournal(state_dir, lease, boot)
         except OSError:
-            continue  # removed by its owner meanwhile, or not ours to open
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            continue
-        steps = read_open_steps(path)
-        failed = 0
-        for number in sorted(steps, reverse=True):
-            if not path.name.startswith(boot_id()) and steps[number].get("kind") == "scope":
-                counts[UNDONE] += 1  # cgroups and processes did not survive the reboot
-                continue
-            result = run_step(steps[number])
-            counts[result] += 1
-            failed += result == FAILED
-        if not failed:
-            path.unlink(missing_ok=True)
-        os.close(fd)
+            continue  # its owner lives, or removed it meanwhile, or it is not ours to open
+        journal.reload()
+        if boot != boot_id():
+            for number in [n for n, step in journal.open.items() if step.get("kind") == "scope"]:
+                journal.done(number)  # cgroups and processes did not survive the reboot
+                counts[UNDONE] += 1
+        for result, times in journal.undo_all().items():
+            counts[result] += times
+        journal.close()
     return counts

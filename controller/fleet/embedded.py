@@ -12,7 +12,7 @@ from pathlib import Path
 from controller.fleet import FleetOptions
 from controller.fleet.ray_cluster import RayCluster
 from controller.link import LinkServer
-from traces.errors import OutOfReach
+from traces.errors import OutOfReach, PreflightFailed
 
 _UP_S = 60.0
 _DOWN_S = 20.0
@@ -45,7 +45,10 @@ class Embedded:
             line = b""
         if not line:
             raise OutOfReach(f"the embedded Ray did not start; look at {options.log_dir / 'ray.log'}")
-        self._cluster = RayCluster(json.loads(line)["address"])
+        said = json.loads(line)
+        if "error" in said:
+            raise PreflightFailed(said["error"])
+        self._cluster = RayCluster(said["address"])
         return await self._cluster.start(link, options)
 
     async def stop(self) -> None:

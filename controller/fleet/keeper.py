@@ -1,23 +1,30 @@
-"""Keeps one embedded Ray, and removes it. Standard library only; run as a file: `python keeper.py '{"state_dir", "cores"}'`.
+"""Keeps one embedded Ray, and removes it. Light, a process of its own, run as a file: `python keeper.py '{"state_dir", "cores"}'`.
 
 Starts `ray start --head --block` with a private folder and free ports, prints {"address"} on stdout once it answers, and waits for
 the end of its standard input. That comes when the controller is done, or dead, however it died. Then every process below this one
 is killed (it is their subreaper, so none can escape by a double fork), what their agent left undone is undone from its journal, and
 the folder is removed. `ray stop` is never used: it ends every Ray on the host.
+
+The keeper has a guard of its own, as an agent has: Ray's processes and folder are undo steps, so that they go when the keeper is killed.
 """
 
 import ctypes
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a file: the rest of the installation that it lies in
+
+from agent.ledger import Ledger, work_folder
+from agent.undo import replay_leftovers
+from traces.errors import OffspecError
 
 _PR_SET_CHILD_SUBREAPER = 36
 _UP_S = 50.0
@@ -83,40 +90,52 @@ def descendants() -> list[int]:
     return found
 
 
-def is_agent(pid: int) -> bool:
+def words_of(pid: int) -> list[bytes]:
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
-        return False
-    return words[1:3] == [b"-m", b"agent"] or b"guard.py" in b" ".join(words)
+        return []
 
 
-def remove_everything(folder: str, state_dir: str) -> None:
-    """Agents first get a moment to undo by themselves; then all is killed, and the journal settles the rest."""
+def is_agent(pid: int) -> bool:
+    return words_of(pid)[1:3] == [b"-m", b"agent"]
+
+
+def is_guard(pid: int) -> bool:
+    return any(word.endswith(b"/guard.py") for word in words_of(pid))
+
+
+def remove_everything(ledger: Ledger, state_dir: str) -> None:
+    """Agents first get a moment to undo by themselves; then all is killed, and the journals settle the rest."""
+    ours = ledger.lease.encode()
     for pid in descendants():
         if is_agent(pid):
             send(pid, signal.SIGTERM)
     deadline = time.monotonic() + _AGENT_GRACE_S
-    while any(is_agent(pid) for pid in descendants()) and time.monotonic() < deadline:
+    while any(is_agent(pid) or (is_guard(pid) and ours not in words_of(pid)) for pid in descendants()) and time.monotonic() < deadline:
         time.sleep(0.05)
     deadline = time.monotonic() + _KILL_S
-    while (left := descendants()) and time.monotonic() < deadline:
+    while (left := [pid for pid in descendants() if ours not in words_of(pid)]) and time.monotonic() < deadline:
         for pid in left:
             send(pid, signal.SIGKILL)
         time.sleep(0.02)
-    # The agent's own undo code is standard library too, and lies beside us in the same installation.
-    sys.path.insert(0, str(Path(__file__).parents[2] / "agent"))
-    from undo import replay_leftovers
-
     replay_leftovers(Path(state_dir))
-    shutil.rmtree(folder, ignore_errors=True)
+    ledger.close()
 
 
 def send(pid: int, number: int) -> None:
+    """To a process below us, and to nobody who has its number by now."""
     try:
-        os.kill(pid, number)
+        held = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        if pid in descendants():
+            signal.pidfd_send_signal(held, number)
     except ProcessLookupError:
         return  # ended meanwhile
+    finally:
+        os.close(held)
 
 
 def answers(port: int) -> bool:
@@ -137,17 +156,25 @@ def main(order: dict[str, object]) -> int:
             os.sched_setaffinity(0, cores)
         except OSError as error:
             print(f"not confined to cores {cores}: {error}", file=sys.stderr)
-    # Unix socket paths end at 107 bytes, and Ray's are long: the folder's own name is short and near the root.
-    folder = tempfile.mkdtemp(prefix="offspec-ray-", dir="/tmp")
-    port = free_port()
-    ray = subprocess.Popen(
-        ray_command(port, folder),
-        env=ray_environment(folder),
-        stdin=subprocess.DEVNULL,
-        stdout=sys.stderr,
-        start_new_session=True,
-    )
+    state_dir = str(order["state_dir"])
     try:
+        ledger = Ledger(Path(state_dir))
+    except OffspecError as error:
+        print(json.dumps({"error": str(error)}), flush=True)
+        return error.exit_code
+    try:
+        # Unix socket paths end at 107 bytes, and Ray's are long: the folder's own name is short and near the root.
+        made, _ = work_folder(ledger, Path(f"/tmp/offspec-ray-{ledger.lease}"))
+        token = f"OFFSPEC_SCOPE={ledger.lease}/ray"
+        ledger.record({"kind": "scope", "name": "ray", "paths": [], "token": token})
+        folder, port = str(made), free_port()
+        ray = subprocess.Popen(
+            ray_command(port, folder),
+            env=ray_environment(folder) | dict([token.split("=")]),
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,
+            start_new_session=True,
+        )
         deadline = time.monotonic() + _UP_S
         while not answers(port):
             if ray.poll() is not None or time.monotonic() > deadline or input_ended(0.05):
@@ -157,7 +184,7 @@ def main(order: dict[str, object]) -> int:
             if ray.poll() is not None:
                 return 1
     finally:
-        remove_everything(folder, str(order["state_dir"]))
+        remove_everything(ledger, state_dir)
     return 0
 
 

@@ -14,6 +14,8 @@ ALLOWED = {
     "controller": {"controller", "protos", "traces"},
 }
 CONTROLLER_MAY_SEE_OF_AGENT = "agent.host"
+KEEPER = ROOT / "controller" / "fleet" / "keeper.py"
+"""A process on the node, under a guard as an agent is; the controller starts it and imports nothing of it."""
 
 
 def imported_modules(path: Path) -> list[tuple[int, str]]:
@@ -36,7 +38,7 @@ def allowed(package: str, module: str) -> bool:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_packages_import_only_what_the_flow_allows(package: str) -> None:
-    files = [p for p in (ROOT / package).rglob("*.py") if "target" not in p.parts]
+    files = [p for p in (ROOT / package).rglob("*.py") if "target" not in p.parts and p != KEEPER]
     assert files, f"no sources found under {package}/"
     wrong = [
         f"{path.relative_to(ROOT)}:{line}: {module}"
@@ -53,3 +55,10 @@ def test_the_rule_itself_refuses_what_it_should() -> None:
     assert not allowed("controller", "agent._engine")
     assert allowed("controller", "agent.host.agent_host_actor")
     assert allowed("agent", "protos.records.INTERVALS")
+
+
+def test_the_keeper_sees_the_guard_and_nothing_else_of_the_agent_and_nobody_sees_the_keeper() -> None:
+    ours = {module for _, module in imported_modules(KEEPER) if module.split(".")[0] in PACKAGES}
+    assert {module.rpartition(".")[0] for module in ours} == {"agent.ledger", "agent.undo", "traces.errors"}
+    for path in (ROOT / "controller").rglob("*.py"):
+        assert not any("fleet.keeper" in module for _, module in imported_modules(path)), path
