@@ -4,13 +4,10 @@ import argparse
 import json
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from agent.load_arguments import add_load_arguments, load_of, rate_of, whole_seconds
+from agent.load_arguments import add_load_arguments, load_of, rate_of, run_until_interrupted, whole_seconds
 from traces.errors import MeasurementInvalid, UsageError
-
-_LEAD_NS = 100_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
                 preloaded = True
             replay = Replay(load.order)
             replay.arm()
-            replay.run(shard_batches(made.path), time.monotonic_ns() + _LEAD_NS)
+            if (interrupted := run_until_interrupted(replay, shard_batches(made.path))) is not None:
+                raise interrupted
         summary = replay.summary()
         misses = missed(summary, objectives)
         late = summary["verdict"] == "invalid"

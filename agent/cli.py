@@ -2,8 +2,11 @@
 
 import argparse
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
+from types import FrameType
 
 from agent.arguments import OneLineParser
 from traces.errors import OffspecError
@@ -64,6 +67,14 @@ COMMANDS = {
 }
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: ends a command as Ctrl-C does, so that what it opened is closed and its temporary files go."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code; one line on stderr for whatever a user can cause."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -76,11 +87,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = OneLineParser(prog=f"offspec {name}", description=about)
     add_arguments(parser)
     args = parser.parse_args(words[1:])
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         return run(args)
     except OffspecError as error:
         print(f"offspec: error: {error}", file=sys.stderr)
         return error.exit_code
+    except Terminated:
+        print("offspec: terminated", file=sys.stderr)
+        return 143
     except KeyboardInterrupt:
         print("offspec: interrupted", file=sys.stderr)
         return 130

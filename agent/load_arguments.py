@@ -2,7 +2,9 @@
 
 import argparse
 import re
+import resource
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +15,10 @@ from traces.errors import InvalidInput, OutOfReach, UsageError
 
 NS_PER_S = 1_000_000_000
 PRELOAD_WINDOW = 64
+_LEAD_NS = 200_000_000
 _PRELOAD_TIMEOUT_MS = 30_000
+_FILES_BESIDE = 256
+"""Open files of a replay that are no connections: libraries, the trace, epoll, logs; generously."""
 
 
 def add_load_arguments(parser: argparse.ArgumentParser) -> None:
@@ -123,6 +128,19 @@ class Load:
             raise OutOfReach(f"{self.args.url}: --preload: {done} of {rows.num_rows} keys were stored; errors {loader.counts()['errors']}")
 
 
+def _allow_files(connections: int) -> None:
+    """Raises this process's limit of open files to what the connections need, or UsageError where that is not allowed."""
+    wanted = connections + _FILES_BESIDE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard not in (resource.RLIM_INFINITY, soft) and wanted > soft:
+        soft = min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft != resource.RLIM_INFINITY and wanted > soft:
+        raise UsageError(
+            f"--connections {connections}: this process may open {soft} files; ask for at most {soft - _FILES_BESIDE}, or raise ulimit -n"
+        )
+
+
 def load_of(args: argparse.Namespace, warmup_s: int, make_order: Callable[..., Any]) -> Load:
     """`make_order` takes the fields of a ReplayOrder. Raises UsageError, InvalidInput, OutOfReach."""
     from agent.cluster import discover
@@ -141,6 +159,7 @@ def load_of(args: argparse.Namespace, warmup_s: int, make_order: Callable[..., A
         raise UsageError(f"{args.url}: not on this machine; a replay can take a server down: say --yes if it is yours to load")
     if args.connections < 1:
         raise UsageError(f"--connections {args.connections}: expected 1 or more")
+    _allow_files(args.connections)
     if args.pipeline is not None and args.pipeline < 1:
         raise UsageError(f"--pipeline {args.pipeline}: expected 1 or more")
     if args.cluster and endpoint.driver != "redis":
@@ -157,3 +176,30 @@ def load_of(args: argparse.Namespace, warmup_s: int, make_order: Callable[..., A
     )
     trace = open_trace(args.trace, format=args.format, options=options_of(args.option), seed=args.seed)
     return Load(args, order, trace, args.quiet)
+
+
+def run_until_interrupted(replay: Any, rows: Any) -> KeyboardInterrupt | None:
+    """The engine on a thread, so that Ctrl-C is heard while it runs; returned if it was. Raises InvalidInput for a trace's rows."""
+    failed: list[InvalidInput] = []
+    ended = threading.Event()
+
+    def work() -> None:
+        try:
+            replay.run(rows, time.monotonic_ns() + _LEAD_NS)
+        except InvalidInput as error:
+            failed.append(error)
+        finally:
+            ended.set()
+
+    threading.Thread(target=work, name="replay").start()
+    interrupted: KeyboardInterrupt | None = None
+    # An event, since a join that a signal interrupts takes its thread for ended (CPython 3.11, bpo-45274).
+    while not ended.is_set():
+        try:
+            ended.wait(0.2)
+        except KeyboardInterrupt as heard:
+            interrupted = heard
+            replay.stop()
+    if failed:
+        raise failed[0]
+    return interrupted

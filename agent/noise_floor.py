@@ -84,6 +84,8 @@ def measure(
         if words[:1] != ["ready"]:
             raise OutOfReach("noise floor: the built-in echo did not start; offspec target echo says why")
         figures = _replay(int(words[1]), cores, connections, rate, seconds, by_python)
+    except OSError as error:
+        raise OutOfReach(f"noise floor: {error}") from None
     finally:
         server.stdin.close()  # type: ignore[union-attr]
         try:

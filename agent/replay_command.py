@@ -4,16 +4,14 @@ import argparse
 import json
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agent.load_arguments import add_load_arguments, duration_ns, load_of, rate_of, whole_seconds
-from traces.errors import InvalidInput, UsageError
+from agent.load_arguments import add_load_arguments, duration_ns, load_of, rate_of, run_until_interrupted, whole_seconds
+from traces.errors import OutOfReach, UsageError
 
-LEAD_NS = 200_000_000
 _QUIET_LIMIT_S = 30.0
 
 
@@ -41,7 +39,6 @@ def _think(text: str) -> tuple[int, str]:
 
 
 def run(args: argparse.Namespace) -> int:
-    from agent import noise_floor
     from agent.objectives import missed, parse_objective
     from agent.replay import Replay, ReplayOrder
     from agent.request_log import RequestLog
@@ -71,12 +68,11 @@ def run(args: argparse.Namespace) -> int:
             load.preload(made.path)
         floor = None
         if not args.no_noise_floor:
-            rate_due_per_s = made.rows / (warmup_s + measure_s)
-            floor = noise_floor.measure(order.cores, order.connections, rate_due_per_s, by_python=not order.endpoint.in_engine)
+            floor = _noise_floor(order, made.rows / (warmup_s + measure_s))
         live = _LiveLine(warmup_s + measure_s, args.quiet)
         replay = Replay(order, on_live=live, log=_log(args.requests, RequestLog))
         replay.arm()
-        interrupted = _run(replay, shard_batches(made.path))
+        interrupted = run_until_interrupted(replay, shard_batches(made.path))
         live.close()
     summary = replay.summary() | ({"noise_floor": floor} if floor else {})
     if args.hdr is not None:
@@ -88,13 +84,24 @@ def run(args: argparse.Namespace) -> int:
         print(_text(summary, replay.spectrum(), args.url))
     for text in misses:
         print(f"offspec: objective not held: {text}", file=sys.stderr)
-    if interrupted:
-        return 130
+    if interrupted is not None:
+        raise interrupted
     if summary["scheduled"] == 0 or summary["completed"] == 0:
         return 11
     if summary["verdict"] == "invalid":
         return 12
     return 10 if misses else 0
+
+
+def _noise_floor(order: Any, rate_due_per_s: float) -> dict[str, Any] | None:
+    """None, and a line that says why, where it cannot be measured: the replay itself may be possible all the same."""
+    from agent import noise_floor
+
+    try:
+        return noise_floor.measure(order.cores, order.connections, rate_due_per_s, by_python=not order.endpoint.in_engine)
+    except OutOfReach as error:
+        print(f"offspec: {error}; the replay goes on without it", file=sys.stderr)
+        return None
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -110,30 +117,6 @@ def _log(path: Path | None, make: Any) -> Any:
         return None if path is None else make(path)
     except OSError as error:
         raise UsageError(f"--requests {path}: {error.strerror or error}; give a path that can be written") from None
-
-
-def _run(replay: Any, rows: Any) -> bool:
-    """The engine on a thread, so that Ctrl-C is heard; true if it was."""
-    failed: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            replay.run(rows, time.monotonic_ns() + LEAD_NS)
-        except InvalidInput as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=work, name="replay")
-    thread.start()
-    interrupted = False
-    while thread.is_alive():
-        try:
-            thread.join(0.2)
-        except KeyboardInterrupt:
-            interrupted = True
-            replay.stop()
-    if failed:
-        raise failed[0]
-    return interrupted
 
 
 class _LiveLine:

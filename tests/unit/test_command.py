@@ -1,8 +1,10 @@
 """The command for somebody who types it wrong: one line, the right exit code, at once."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ def offspec(*words: str) -> "subprocess.CompletedProcess[str]":
         (["replay", "poisson:100", "redis://10.1.2.3:1", "--for", "1s"], 2, "say --yes"),
         (["replay", "poisson:100", "redis://127.0.0.1:1", "--for", "1s"], 30, "Connection refused"),
         (["replay", "poisson:100", "redis://127.0.0.1:1", "--for", "1500ms"], 2, "whole seconds"),
+        (["replay", "poisson:100", "redis://127.0.0.1:1", "--connections", "9999999"], 2, "may open"),
         (["replay", "nothing.bin", "redis://127.0.0.1:1"], 3, "no such file"),
         (["replay", "poisson:100", "redis://127.0.0.1:1", "--objective", "p99 < 2"], 2, "--objective"),
         (["trace", "info", "nothing.bin"], 3, "no such file"),
@@ -57,3 +60,24 @@ def test_trace_info_speaks_json() -> None:
 
 def test_the_schema_is_json() -> None:
     assert json.loads(offspec("schema").stdout)["properties"]["campaign"]
+
+
+def test_a_search_that_is_told_to_end_leaves_nothing_behind(tmp_path: Path) -> None:
+    words = ["capacity", "poisson:100", "null:", "--objective", "response_p99 < 1s", "--for", "60s"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "controller.cli", *words],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as command:
+        deadline = time.monotonic() + 30
+        while not list(tmp_path.glob("offspec-capacity-*/*.parquet")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        command.terminate()
+        _, errors = command.communicate(timeout=30)
+    assert command.returncode == 143, errors
+    assert "Traceback" not in errors
+    assert not list(tmp_path.iterdir())
