@@ -77,15 +77,17 @@ class Lines:
 
 
 def line_blocks(path: Path, what: str) -> Iterator[tuple[int, bytes]]:
-    """Whole lines as one piece of bytes, with the number of the first, from 1. The last line need not end. Raises InvalidInput for a line
-    over 16 MiB.
+    """Whole lines as one piece of bytes, with the number of the first, from 1. The last line need not end; pieces of nothing but empty lines
+    are passed over, since megabytes of them are not worth splitting. Raises InvalidInput for a line over 16 MiB.
     """
     number, rest = 1, b""
     for data in blocks(path):
         whole = rest + data if rest else data
         end = whole.rfind(b"\n") + 1
         if end:
-            yield number, whole[:end]
+            piece = whole[:end]
+            if not piece.isspace():
+                yield number, piece
             number += whole.count(b"\n", 0, end)
         rest = whole[end:]
         if len(rest) > MOST_LINE_BYTES:

@@ -58,27 +58,33 @@ def _bad_row(
     path: Path, types: Mapping[str, pa.DataType], delimiter: str, error: BaseException, names: Sequence[str] | None
 ) -> InvalidInput:
     """Arrow does not say in which row a lot failed, so this looks for it, row by row."""
-    rows = csv.reader(_text_lines(path), delimiter=delimiter)
+    read = _TextLines(path)
+    rows = csv.reader(read, delimiter=delimiter)
     try:
         header = list(names) if names is not None else next(rows, [])
         for row in rows:
             found = _wrong(row, header, types) if row else None
             if found is not None:
-                return InvalidInput(f"{path}: line {rows.line_num}: {found}")
+                return InvalidInput(f"{path}: line {read.number}: {found}")
     except csv.Error as wrong:
-        return InvalidInput(
-            f"{path}: line {rows.line_num + 1}: {one_line(wrong)}; expected {delimiter!r} separated fields; correct the line"
-        )
+        return InvalidInput(f"{path}: line {read.number}: {one_line(wrong)}; expected {delimiter!r} separated fields; correct the line")
     except InvalidInput as wrong:
         return wrong
     return InvalidInput(f"{path}: {one_line(error)}; expected comma separated rows; name another --format")
 
 
-def _text_lines(path: Path) -> Iterator[str]:
+class _TextLines:
     """Lines with their ends, none over the bound; bytes that are not UTF-8 come as surrogates."""
-    for lot in line_lots(path, "comma separated rows"):
-        for number, line in enumerate(lot.lines, lot.first):
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8", "surrogateescape") + "\n"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.number = 0
+        """Of the line that was read last, from 1."""
+
+    def __iter__(self) -> Iterator[str]:
+        for lot in line_lots(self._path, "comma separated rows"):
+            for self.number, line in enumerate(lot.lines, lot.first):
+                yield line.decode("utf-8-sig" if self.number == 1 else "utf-8", "surrogateescape") + "\n"
 
 
 def _wrong(row: Sequence[str], header: Sequence[str], types: Mapping[str, pa.DataType]) -> str | None:

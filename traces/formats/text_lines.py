@@ -20,8 +20,6 @@ class Texts:
 def text_lines(path: Path, what: str, passed_over: bytes = b"") -> Iterator[Texts]:
     """Lots of a few MiB; "\\r\\n" ends a line too. `passed_over`: a line that is none. Raises InvalidInput for one that is not UTF-8."""
     for first, block in line_blocks(path, what):
-        if block.isspace():  # megabytes of empty lines are not worth splitting
-            continue
         found = [(number, line.removesuffix(b"\r")) for number, line in enumerate(block.split(b"\n"), first)]
         found = [(number, line) for number, line in found if line and line != passed_over]
         raw = pa.array([line for _, line in found], pa.binary())
