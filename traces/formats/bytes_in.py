@@ -77,8 +77,8 @@ class Lines:
 
 
 def line_blocks(path: Path, what: str) -> Iterator[tuple[int, bytes]]:
-    """Whole lines as one piece of bytes, with the number of the first, from 1. The last line need not end; pieces of nothing but empty lines
-    are passed over, since megabytes of them are not worth splitting. Raises InvalidInput for a line over 16 MiB.
+    """Whole lines as one piece of bytes, with the number of the first, from 1. The last line need not end; pieces of empty lines are
+    passed over, since megabytes of them are not worth splitting. Raises InvalidInput for a line over 16 MiB.
     """
     number, rest = 1, b""
     for data in blocks(path):
