@@ -39,15 +39,15 @@ def _inject() -> tuple[Callable[[argparse.ArgumentParser], None], Run]:
 
 
 def _undo() -> tuple[Callable[[argparse.ArgumentParser], None], Run]:
-    from agent import inject
+    from agent import undo_command
 
-    return inject.add_undo_arguments, inject.run_undo
+    return undo_command.add_arguments, undo_command.run
 
 
 def _doctor() -> tuple[Callable[[argparse.ArgumentParser], None], Run]:
-    from agent import inject
+    from agent import doctor_command
 
-    return inject.add_doctor_arguments, inject.run_doctor
+    return doctor_command.add_arguments, doctor_command.run
 
 
 def _target() -> tuple[Callable[[argparse.ArgumentParser], None], Run]:

@@ -1,15 +1,14 @@
-"""`offspec inject` and `offspec undo`: one violation on this node, by hand, under the same guard as a campaign's."""
+"""`offspec inject`: one violation on this node, by hand, under the same guard as a campaign's."""
 
 import argparse
 import json
-import os
 import signal
 import sys
 import threading
 import time
 from typing import Any
 
-from agent import inventory
+from agent import inventory, quarantine
 from agent.dose import DoseWatch, within
 from agent.ledger import Ledger, work_folder
 from agent.scope import Cgroups
@@ -67,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
     if not able.supported:
         raise PreflightFailed(f"inject {spec.name}: {able.reason}")
     state_dir = default_state_dir()
+    if (held := quarantine.of(state_dir)) is not None:
+        raise PreflightFailed(f"inject {spec.name}: this node is quarantined: {held}")
     replay_leftovers(state_dir)
     ended = threading.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
@@ -122,40 +123,3 @@ def run(args: argparse.Namespace) -> int:
         mean = "-" if document["measured"] is None else f"{document['measured']:.4g}"
         print(f"{spec.name}: asked {dose:g} {spec.unit}, given {mean} on average, {document['verdict']}; undone")
     return 130 if ended.is_set() else 0
-
-
-def add_undo_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--all", action="store_true", required=True, help="everything that dead owners left on this node")
-    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
-
-
-def run_undo(args: argparse.Namespace) -> int:
-    state_dir = default_state_dir()
-    counts = replay_leftovers(state_dir)
-    if args.json:
-        print(json.dumps({"state_dir": str(state_dir), **counts}))
-    else:
-        print(", ".join(f"{n} {word}" for word, n in counts.items()) + f" ({state_dir}/undo)")
-    return 1 if counts[FAILED] else 0
-
-
-def add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
-
-
-def run_doctor(args: argparse.Namespace) -> int:
-    """What this node is and can do; changes nothing."""
-    found = inventory.probe(Cgroups())
-    found["leftovers"] = [str(p) for p in sorted((default_state_dir() / "undo").glob("*.jsonl"))]
-    found["root"] = os.geteuid() == 0
-    if args.json:
-        print(json.dumps(found, indent=1))
-        return 0
-    for name, value in found["fingerprint"].items():
-        print(f"{name:<22} {value}")
-    print("\nviolations")
-    for name, able in found["capabilities"].items():
-        how = f"{able['mechanism']} ({able['fidelity']})" if able["supported"] else f"no: {able['reason']}"
-        print(f"  {name:<20} {how}")
-    print(f"\nopen undo journals     {len(found['leftovers'])}{'; see offspec undo --all' if found['leftovers'] else ''}")
-    return 0

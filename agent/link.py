@@ -18,7 +18,7 @@ import grpc
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from agent import inventory, noise_floor
+from agent import inventory, noise_floor, quarantine
 from agent.ledger import Ledger
 from agent.metrics import Figures
 from agent.replay import Live
@@ -87,6 +87,7 @@ class Link:
         self._address = address
         self._agent = agent
         self._token = token
+        self._state_dir = state_dir
         self._dir = state_dir / "work" / agent
         self._epochs = Epochs(state_dir, agent)
         self._ledger = ledger
@@ -265,6 +266,8 @@ class Link:
         verb = getattr(command, name)
         if name == "probe":
             found = {**inventory.probe(self._cgroups), "leftovers_undone": self._leftovers}
+            held = quarantine.of(self._state_dir)
+            found["quarantine"] = None if held is None else str(held)
             if set(verb.load_cores) <= set(found["cores"]) and verb.load_cores:
                 found["noise_floor"] = noise_floor.measure(list(verb.load_cores), verb.connections, by_python=verb.by_python)
             return found
@@ -307,7 +310,10 @@ class Link:
         self._ledger.undo_all()
 
     def _new_trial(self, key: str) -> Trial:
+        if (held := quarantine.of(self._state_dir)) is not None:
+            raise StepFailed("spec", f"node {self._agent} is quarantined: {held}")
         return Trial(
+            state_dir=self._state_dir,
             key=key,
             agent=self._agent,
             ledger=self._ledger,

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pyarrow as pa
 
-from agent import launcher
+from agent import launcher, quarantine, snapshot
 from agent.dose import DoseWatch
 from agent.endpoint import Endpoint
 from agent.launcher import Child, LaunchFailed
@@ -28,6 +28,7 @@ from agent.probes import answers
 from agent.replay import Live, Replay, ReplayOrder
 from agent.scope import Cgroups, Scope
 from agent.selfcheck import Gates
+from agent.snapshot import Snapshot
 from agent.violations import Confining, Context, Preparing, registry
 from protos.offspec.v1 import agent_link_pb2 as pb
 from protos.violations import CATALOGUE
@@ -89,6 +90,8 @@ class Trial:
     put_log: Callable[[bytes], None]
     on_live: Callable[[Live], None]
     clock: Callable[[], Clock]
+    state_dir: Path
+    _before: Snapshot = field(init=False)
     _dir: Path | None = None
     _dir_undo: int | None = None
     _scope: Scope | None = None
@@ -105,6 +108,12 @@ class Trial:
     _stopped: threading.Event = field(default_factory=threading.Event)
     _loader: Replay | None = None
     _replay_error: str | None = None
+
+    def __post_init__(self) -> None:
+        self._before = self._look()
+
+    def _look(self) -> Snapshot:
+        return snapshot.take(self.state_dir, lambda lease: lease == self.ledger.lease, self.base_dir)
 
     # --- the system under test
 
@@ -381,7 +390,11 @@ class Trial:
         if self._dir_undo is not None and self.ledger.undo(self._dir_undo) == "failed":
             left.append(f"folder {self._dir}")
         self.figures.set(attempt="", target=None, doses=None, replay=None)
-        return {"leftovers": left}
+        # The journal of this agent is open as long as it lives, and no part of what a trial leaves.
+        found = snapshot.cleanup(self._before, self._look())
+        if found.left:
+            quarantine.declare(self.state_dir, self.key, found.left)
+        return {"leftovers": left, "cleanup": found.to_json()}
 
     def _work_dir(self) -> Path:
         if self._dir is None:

@@ -29,11 +29,13 @@ class NodeInfo:
     labels: Mapping[str, Label]
     cores: tuple[int, ...]
     capabilities: Mapping[str, Mapping[str, Any]]
+    quarantine: str | None = None
+    """Why it takes no trial; None for a clean node."""
 
     @classmethod
     def from_probe(cls, name: str, probe: Mapping[str, Any]) -> "NodeInfo":
         labels = dict(probe["labels"])
-        return cls(name, labels, tuple(int(c) for c in probe["cores"]), probe["capabilities"])
+        return cls(name, labels, tuple(int(c) for c in probe["cores"]), probe["capabilities"], probe.get("quarantine"))
 
 
 @dataclass(frozen=True)
@@ -198,6 +200,10 @@ def placed_again(plan: Plan, campaign: Campaign, nodes: Sequence[NodeInfo], want
 
 def _place(campaign: Campaign, nodes: Sequence[NodeInfo]) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """The target's agent, the load agents, and what to be wary of. Load goes on nodes of its own where there are enough."""
+    held = [f"{n.name}: {n.quarantine}" for n in nodes if n.quarantine is not None]
+    nodes = [n for n in nodes if n.quarantine is None]
+    if held and not nodes:
+        raise PreflightFailed(f"nodes: no node takes trials, all are quarantined: {'; '.join(held)}")
     want_target, want_load = campaign.nodes.target, campaign.nodes.load
     fits = _matching("nodes.target", want_target.where, want_target.cores, nodes)
     target = fits[0]
@@ -209,7 +215,7 @@ def _place(campaign: Campaign, nodes: Sequence[NodeInfo]) -> tuple[str, tuple[st
             f"nodes.load.count: {want_load.count} load nodes are asked for, {len(loads)} fit; "
             f"attach more agents or lower the count (there are: {_names(nodes)})"
         )
-    warnings = []
+    warnings = [f"quarantined and left out: {each}" for each in held]
     if target in chosen:
         shared = sorted(set(want_target.cores) & set(want_load.cores))
         if shared and len(target.cores) > 1:

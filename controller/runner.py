@@ -170,6 +170,7 @@ class Runner:
                 failure=got.failure,
                 step=got.step,
                 not_cleaned=tuple(got.not_cleaned),
+                cleanup=got.cleanup,
             )
         )
         return AttemptRecord(
@@ -190,6 +191,7 @@ class Runner:
             load_agents=trial.load_agents,
             applied=tuple(self._at_second(a, got) for a in got.applied),
             target=target,
+            cleanup=got.cleanup,
             workload_doses=doses_given(self._workloads, trial),
             clock={a: f.get("clock", {}) for a, f in got.finished.items()},
             self_check=self_check,

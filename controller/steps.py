@@ -46,6 +46,7 @@ class Gathered:
     finished: dict[str, dict[str, Any]] = field(default_factory=dict)
     undone: dict[str, Any] = field(default_factory=dict)
     not_cleaned: list[str] = field(default_factory=list)
+    cleanup: dict[str, dict[str, Any]] = field(default_factory=dict)
     t0_mono_ns: int | None = None
     failure_class: str | None = None
     failure: str | None = None
@@ -114,9 +115,11 @@ class Steps:
                     if name == "undo":
                         self.got.undone[agent] = answer
                     self.got.not_cleaned += [f"{agent}: {left}" for left in answer.get("leftovers", [])]
+                    if "cleanup" in answer:
+                        self.got.cleanup[agent] = answer["cleanup"]
                 except AgentLost:
                     # Its guard undoes by itself when the lease ends; there is nobody here to ask.
-                    continue
+                    self.got.cleanup[agent] = {"verdict": "unknown", "left": [], "changed": []}
                 except CommandFailed as error:
                     self.got.not_cleaned.append(f"{agent}: {name}: {error}")
             self._journal.step(self._trial.id, self._number, name, "done")

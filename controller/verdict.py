@@ -23,6 +23,8 @@ class Evidence:
     failure: str | None = None
     step: str = ""
     not_cleaned: Sequence[str] = ()
+    cleanup: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What each agent found on its node after the trial: verdict, left, changed."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,10 @@ def judge(seen: Evidence) -> Judged:
     if seen.not_cleaned:
         verdict = _worst(verdict, "suspect")
         reasons += [f"left behind: {left}" for left in seen.not_cleaned]
+    for agent, found in seen.cleanup.items():
+        if found["verdict"] == "dirty":
+            verdict = _worst(verdict, "suspect")
+            reasons += [f"left behind on {agent}: {left}" for left in found["left"]]
     if verdict != "invalid" and not seen.target.get("alive", True):
         code = seen.target.get("exit")
         return Judged(verdict, (*reasons, f"the system ended during the trial (exit {code})"), "fails", "system")

@@ -56,6 +56,20 @@ def trial_entry(record: AttemptRecord, run_dir: Path, goodput_us: float | None) 
         "requests_per_cpu_s": round(counts["completed"] / (cpu_ns / 1e9), 3) if cpu_ns and counts["completed"] else None,
         "saturated": any(s.get("saturated") for s in record.self_check.values()),
         "dose": _doses(record, run_dir),
+        "cleanup": _cleanup(record),
+    }
+
+
+_DIRTIER = ("clean", "unknown", "dirty")
+
+
+def _cleanup(record: AttemptRecord) -> dict[str, Any]:
+    """Over all agents of the trial: the worst verdict, what is left behind and what else has changed meanwhile, by agent."""
+    found = record.cleanup
+    return {
+        "verdict": max((f["verdict"] for f in found.values()), key=_DIRTIER.index, default="unknown"),
+        "left": [f"{agent}: {what}" for agent, f in found.items() for what in f["left"]],
+        "changed": [f"{agent}: {what}" for agent, f in found.items() for what in f["changed"]],
     }
 
 

@@ -118,6 +118,7 @@ def test_a_campaign_runs_to_a_document_a_report_and_nothing_left(place: Path) ->
     assert doses["smaller", "cpu-quota"]["measured"] == pytest.approx(50)
     assert doses["smaller", "cores"]["measured"] == 1
     assert doses["doubled", "rate_scale"]["measured"] == pytest.approx(2, rel=0.05)
+    assert [t["cleanup"]["left"] for t in document["trials"] if t["cleanup"]["verdict"] != "clean"] == []
     assert {s["condition"] for s in document["scores"]} == {"noisy", "smaller", "doubled"}
     assert clean_within(place, 5) == []
     scraped = pq.read_table(next(place.glob("runs/small/*/metrics/trial=*-noisy-*")), columns=["name"], partitioning=None)
