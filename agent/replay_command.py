@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--think", default="0s", metavar="TIME", help="users: pause after an answer; exponential:TIME draws it")
     parser.add_argument("--objective", action="append", default=[], metavar="BOUND", help="such as 'response_p99 < 2ms'; repeatable")
     parser.add_argument("--hdr", type=Path, metavar="FILE", help="write the response histogram (HdrHistogram V2)")
-    parser.add_argument("--requests", type=Path, metavar="FILE", help="write one row a request (Parquet); costs about 0.5 us of CPU and 15 bytes each")
+    parser.add_argument(
+        "--requests", type=Path, metavar="FILE", help="write one row a request (Parquet); costs about 0.5 us of CPU and 15 bytes each"
+    )
     parser.add_argument("--kernel-stamps", type=int, default=0, metavar="N", help="TCP: have the kernel stamp one in N writes and reads")
     parser.add_argument("--no-noise-floor", action="store_true", help="do not measure first what the instrument itself adds (1 s)")
 
