@@ -43,38 +43,32 @@ def judge(seen: Evidence) -> Judged:
     if seen.failure_class is not None:
         failure_class: FailureClass = _known(seen.failure_class)
         return Judged("invalid", (f"{seen.step}: {seen.failure}",), "unknown", failure_class)
-    verdict: Verdict = "valid"
-    reasons: list[str] = []
+    held: list[tuple[str, str]] = []  # how bad, and why
     for agent, summary in seen.self_check.items():
-        verdict = _worst(verdict, summary["verdict"])
         prefix = f"{agent}: " if len(seen.self_check) > 1 else ""
-        reasons += [prefix + reason for reason in summary["reasons"]]
+        held += [(summary["verdict"], prefix + reason) for reason in summary["reasons"]]
     for dose in seen.doses:
         what = f"dose of {dose['violation']}"
         if dose["measured"] is None:
-            verdict = "invalid"
-            reasons.append(f"{what} could not be measured")
+            held.append(("invalid", f"{what} could not be measured"))
         elif dose["coverage"] < seen.dose_gate:
-            verdict = "invalid"
-            reasons.append(
-                f"{what}: {dose['asked']:g} {dose['unit']} asked, {dose['measured']:.3g} given, right in "
-                f"{dose['coverage']:.0%} of the seconds (gate {seen.dose_gate:.0%})"
-            )
-    for wrong in seen.child.get("differs", ()):
-        verdict = "invalid"
-        reasons.append(f"the system was not started as asked: {wrong}")
-    if seen.not_cleaned:
-        verdict = _worst(verdict, "suspect")
-        reasons += [f"left behind: {left}" for left in seen.not_cleaned]
+            given = f"{dose['asked']:g} {dose['unit']} asked, {dose['measured']:.3g} given"
+            held.append(("invalid", f"{what}: {given}, right in {dose['coverage']:.0%} of the seconds (gate {seen.dose_gate:.0%})"))
+    held += [("invalid", f"the system was not started as asked: {wrong}") for wrong in seen.child.get("differs", ())]
+    held += [("suspect", f"left behind: {left}") for left in seen.not_cleaned]
     for agent, found in seen.cleanup.items():
-        if found["verdict"] == "dirty":
-            verdict = _worst(verdict, "suspect")
-            reasons += [f"left behind on {agent}: {left}" for left in found["left"]]
+        held += [("suspect", f"left behind on {agent}: {left}") for left in found["left"] if found["verdict"] == "dirty"]
+    # Who reads only the first must read the worst.
+    held.sort(key=lambda each: -_WORSE.get(each[0], 2))
+    reasons = tuple(reason for _, reason in held)
+    verdict: Verdict = "valid"
+    for how_bad in (*(summary["verdict"] for summary in seen.self_check.values()), *(each[0] for each in held)):
+        verdict = _worst(verdict, how_bad)
     if verdict != "invalid" and not seen.target.get("alive", True):
         code = seen.target.get("exit")
         return Judged(verdict, (*reasons, f"the system ended during the trial (exit {code})"), "fails", "system")
     outcome = _outcome([str(s.get("outcome", "unknown")) for s in seen.self_check.values()])
-    return Judged(verdict, tuple(reasons), outcome, "invalid" if verdict == "invalid" else None)
+    return Judged(verdict, reasons, outcome, "invalid" if verdict == "invalid" else None)
 
 
 def _worst(one: Verdict, other: str) -> Verdict:

@@ -156,3 +156,12 @@ def test_plots_escape_names_and_survive_empty_and_extreme_data() -> None:
         svg = draw(Plot(name, linear_axis("x", 3), log_axis("y", values, "us"), [Line(name, points, 0)]))
         assert "<script>" not in svg
         assert not math.isnan(sum(values))
+
+
+def test_the_reason_that_made_a_trial_invalid_is_read_first() -> None:
+    dose = {"violation": "cpu", "unit": "percent", "asked": 60.0, "measured": 30.0, "coverage": 0.0}
+    check = {"a": {"verdict": "suspect", "reasons": ["slip", "steal"], "outcome": "functions"}}
+    judged = judge(Evidence(self_check=check, doses=[dose]))
+    assert judged.verdict == "invalid"
+    assert judged.reasons[0].startswith("dose of cpu: 60 percent asked, 30 given")
+    assert judged.reasons[1:] == ("slip", "steal")

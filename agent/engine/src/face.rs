@@ -179,7 +179,7 @@ impl Replay {
         }
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         if cpus == 1 {
-            notes.push("one core for all: the engine sleeps while it waits for answers, and wakes late".into());
+            notes.push("one core for the engine and the rest of its process: it sleeps while it waits for answers, and wakes a little late".into());
         }
         if let Some(coarse) = clock::coarseness() {
             notes.push(coarse);
