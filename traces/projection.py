@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from traces.errors import InvalidInput
+from traces.key_paths import key_targets
 from traces.quantities import parse_size
 from traces.schema import NAME, ints, masked, present, with_columns
 from traces.stream import StreamTrace, Trace
-from traces.synthesis import key_targets
 
 Project = Callable[[pa.RecordBatch, Mapping[str, int]], pa.RecordBatch]
 OPTIONS = {"key_bytes": 16, "bytes_per_token": 4, "default_bytes": 64}

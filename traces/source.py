@@ -7,7 +7,7 @@ from traces.errors import InvalidInput
 from traces.formats import format_of, formats
 from traces.storage import is_remote, local_copy
 from traces.stream import StreamTrace, Trace, limit
-from traces.synthesis import is_synthesis, parse_recipe, synthesise
+from traces.synthesis import is_synthesis, synthesis
 
 __all__ = ["StreamTrace", "Trace", "limit", "open_trace"]
 
@@ -29,7 +29,7 @@ def open_trace(
     if not path.exists() and is_synthesis(text):
         if format is not None or options:
             raise InvalidInput(f"{text}: a synthesis has no format or options; expected its values in the text: ,name=value")
-        return synthesise(parse_recipe(text, seed), text)
+        return synthesis(text, seed)
     if format is not None and format not in formats():
         raise InvalidInput(f"{text}: format {format!r} is unknown; expected one of {', '.join(formats())}")
     if not path.is_file() and not path.is_dir():

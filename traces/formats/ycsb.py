@@ -1,31 +1,21 @@
 """A YCSB workload, executed: its properties file (A to F, or one's own) as key-value requests, the same for the same seed.
 
-YCSB's operations on records become the nearest on keys: read is a get of the whole record, update and insert are sets, read-modify-write is
-a get and then a set, and a scan is a get of each of its records. There are no times unless a rate is given, for YCSB asks as fast as it is
-answered; a `target` in the file paces constantly, as YCSB does. A key's identity is the number in its name (`user6284781860667377211`).
+There are no times unless a rate is given, for YCSB asks as fast as it is answered; a `target` in the file paces constantly, as YCSB does.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-
-from traces.draws import U64, stream, uniform_all
 from traces.errors import InvalidInput
-from traces.formats.reading import Chunk, check_options, file_trace
-from traces.formats.ycsb_keys import Ints, chosen, fnv, zipfian_between
-from traces.formats.ycsb_workload import DEFAULTS, OPERATIONS, Workload, properties_of, workload_of
+from traces.formats.bytes_in import head_of
+from traces.formats.reading import check_options, file_trace
 from traces.quantities import parse_rate
-from traces.schema import BATCH_ROWS, NAME, TraceMeta, masked
+from traces.schema import TraceMeta
 from traces.stream import Trace
+from traces.ycsb.execution import LAWS, executed, notes, one_request_each
+from traces.ycsb.workload import DEFAULTS, OPERATIONS, properties_of, workload_of
 
-LAWS = ("poisson", "constant")
-_NOTES = "an update sends the fields that it changes as the whole value"
-_SCANS = "a scan is a get of each of its records, neighbours by insertion where key order is not known"
-_READ, _UPDATE, _INSERT, _SCAN, _RMW = range(len(OPERATIONS))
-_POWERS = 10 ** np.arange(1, 19, dtype=np.int64)
+_MOST_BYTES = 1 << 20
 
 
 class Ycsb:
@@ -40,7 +30,11 @@ class Ycsb:
 
     def open(self, path: Path, options: Mapping[str, str]) -> Trace:
         check_options(options, ("rate", "law", "seed", *DEFAULTS), self.name)
-        workload = workload_of(path, {name: text for name, text in options.items() if name in DEFAULTS})
+        data = head_of(path, _MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise InvalidInput(f"{path}: over {_MOST_BYTES >> 20} MiB; expected a YCSB workload of some lines; name another --format")
+        asked = {name: text for name, text in options.items() if name in DEFAULTS}
+        workload = workload_of({**properties_of(data.decode(errors="replace")), **asked}, str(path))
         seed_text = options.get("seed", "0")
         if not seed_text.isascii() or not seed_text.isdigit() or len(seed_text) > 18:
             raise InvalidInput(f"{path}: option seed: {seed_text!r}; expected a whole number of at most 18 digits")
@@ -55,80 +49,11 @@ class Ycsb:
             arrival_model="generated",
             expand_seed=seed,
             key_space=workload.records,
-            loss_notes="; ".join([_NOTES] + ([_SCANS] if workload.mix[_SCAN] else [])),
+            loss_notes=notes(workload),
             cut="as many operations as the workload says",
         )
-        one_each = not workload.mix[_SCAN] and not workload.mix[_RMW]
-        return file_trace(
-            path, meta, lambda: _rows(workload, seed, rate, law), options, workload.operations if one_each else None, origin_ns=0
-        )
-
-
-def _rows(workload: Workload, seed: int, rate: float, law: str) -> Iterator[Chunk]:
-    lot = max(1, BATCH_ROWS // workload.most_scan)
-    edges = np.cumsum(workload.mix)[:-1]
-    inserted, clock_ns = 0, 0.0
-    for begin in range(0, workload.operations, lot):
-        index = np.arange(begin, min(begin + lot, workload.operations), dtype=np.uint64)
-        what = np.searchsorted(edges, uniform_all(stream(seed, "ycsb", "operation"), index), side="right")
-        inserts = np.cumsum(what == _INSERT)
-        last = workload.records - 1 + inserted + inserts - (what == _INSERT)
-        inserted += int(inserts[-1])
-        record = np.where(what == _INSERT, last + 1, chosen(workload, seed, index, last))
-        lengths = np.where(what == _SCAN, np.minimum(_scan_lengths(workload, seed, index), last - record + 1), 1)
-        each = np.where(what == _RMW, 2, lengths)
-        rows = np.repeat(np.arange(len(index)), each)
-        nth = np.arange(len(rows)) - np.repeat(np.cumsum(each) - each, each)
-        chunk = _chunk(workload, seed, index[rows], what[rows], record[rows], nth)
-        if rate:
-            if law == "poisson":
-                exact = clock_ns + np.cumsum(-np.log(uniform_all(stream(seed, "ycsb", "gap"), index))) * (1e9 / rate)
-                clock_ns = float(exact[-1])
-            else:
-                exact = index.astype(np.float64) * (1e9 / rate)
-            if exact[-1] >= 2.0**62:
-                raise InvalidInput(f"rate {rate:g}/s: {workload.operations} operations would take over a century; expected a higher rate")
-            chunk["arrival_ns"] = np.floor(exact).astype(np.int64)[rows]
-        yield chunk
-
-
-def _chunk(workload: Workload, seed: int, index: U64, what: Ints, first: Ints, nth: Ints) -> Chunk:
-    """`nth`: which of an operation's requests a row is."""
-    record = first + np.where(what == _SCAN, nth, 0)
-    writes = (what == _UPDATE) | (what == _INSERT) | ((what == _RMW) & (nth == 1))
-    whole = np.where(writes, (what == _INSERT) | workload.write_all, workload.read_all)
-    size = np.where(whole, _record_bytes(workload, seed, record), _field_bytes(workload, uniform_all(stream(seed, "ycsb", "field"), index)))
-    number = fnv(record) if workload.hashed else record
-    digits = np.searchsorted(_POWERS, number, side="right") + 1
-    return {
-        "kind": "kv",
-        "op": pa.DictionaryArray.from_arrays(pa.array(writes.astype(np.int8)), pa.array(["get", "set"])).cast(NAME),
-        "key_id": number.astype(np.uint64),
-        "key_bytes": (len("user") + np.maximum(digits, workload.padding)).astype(np.uint32),
-        "req_bytes": masked(size, writes),
-        "resp_bytes": masked(size, ~writes),
-    }
-
-
-def _scan_lengths(workload: Workload, seed: int, index: U64) -> Ints:
-    u, low, high = uniform_all(stream(seed, "ycsb", "scan"), index), workload.least_scan, workload.most_scan
-    return zipfian_between(u, low, high) if workload.scan_law == "zipfian" else low + (u * (high - low + 1)).astype(np.int64)
-
-
-def _field_bytes(workload: Workload, u: npt.NDArray[np.float64]) -> Ints:
-    high, low = workload.field_bytes, min(workload.least_field_bytes, workload.field_bytes)
-    if workload.field_law == "constant":
-        return np.full(len(u), high, dtype=np.int64)
-    return zipfian_between(u, low, high) if workload.field_law == "zipfian" else low + (u * (high - low + 1)).astype(np.int64)
-
-
-def _record_bytes(workload: Workload, seed: int, record: Ints) -> Ints:
-    """A record's own size, the same at each time that it is asked for."""
-    if workload.field_law == "constant":
-        return np.full(len(record), workload.fields * workload.field_bytes, dtype=np.int64)
-    keys = record.astype(np.uint64)
-    draws = (uniform_all(stream(seed, "ycsb", f"record{field}"), keys) for field in range(workload.fields))
-    return sum((_field_bytes(workload, u) for u in draws), np.zeros(len(record), dtype=np.int64))
+        rows = workload.operations if one_request_each(workload) else None
+        return file_trace(path, meta, lambda: executed(workload, seed, rate, law), options, rows, origin_ns=0)
 
 
 FORMAT = Ycsb()

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from tests.unit.traces.rows import arrivals, column, table, variation
 from tests.unit.traces.test_formats import refused, write
-from traces.formats.ycsb_keys import fnv, zeta
-from traces.formats.ycsb_workload import properties_of
 from traces.source import open_trace
 from traces.stream import Trace
+from traces.ycsb.keys import fnv, zeta
+from traces.ycsb.workload import properties_of
 
 A = """# Yahoo! Cloud System Benchmark
 # Workload A: Update heavy workload

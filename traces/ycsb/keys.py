@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from traces.draws import U64, stream, uniform_all
-from traces.formats.ycsb_workload import Workload
+from traces.ycsb.workload import Workload
 
 THETA = 0.99
 _ALPHA = 1 / (1 - THETA)

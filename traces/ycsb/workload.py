@@ -5,12 +5,9 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from traces.errors import InvalidInput
-from traces.formats.bytes_in import head_of
 
-MOST_BYTES = 1 << 20
 MOST_RECORDS = 2**40
 MOST_SCAN = 65_536
 DISTRIBUTIONS = ("uniform", "zipfian", "latest", "hotspot", "exponential", "sequential")
@@ -27,6 +24,26 @@ DEFAULTS = {
     "minscanlength": "1", "maxscanlength": "1000", "scanlengthdistribution": "uniform", "target": "0",
 }  # fmt: skip
 """Properties that shape the requests, with YCSB's defaults; others (of a binding, of measurements) are left aside."""
+
+_COMMON = {
+    "operationcount": "1000",
+    "recordcount": "1000",
+    "readallfields": "true",
+    "requestdistribution": "zipfian",
+    "scanproportion": "0",
+}
+CORE: Mapping[str, Mapping[str, str]] = {
+    "a": {**_COMMON, "readproportion": "0.5", "updateproportion": "0.5"},
+    "b": {**_COMMON, "readproportion": "0.95", "updateproportion": "0.05"},
+    "c": {**_COMMON, "readproportion": "1", "updateproportion": "0"},
+    "d": {**_COMMON, "readproportion": "0.95", "updateproportion": "0", "insertproportion": "0.05", "requestdistribution": "latest"},
+    "e": {
+        **_COMMON, "readproportion": "0", "updateproportion": "0", "scanproportion": "0.95", "insertproportion": "0.05",
+        "maxscanlength": "100",
+    },
+    "f": {**_COMMON, "readproportion": "0.5", "updateproportion": "0", "readmodifywriteproportion": "0.5"},
+}  # fmt: skip
+"""The six core workloads as YCSB ships them."""
 _PROPERTY = re.compile(r"\s*([^\s=:#!][^\s=:]*)\s*[=:\s]\s*(.*?)\s*")
 
 
@@ -69,15 +86,12 @@ def properties_of(text: str) -> dict[str, str]:
     return found
 
 
-def workload_of(path: Path, given: Mapping[str, str]) -> Workload:
-    """The file's properties with `given` ones in their place. Raises InvalidInput that names the property."""
-    data = head_of(path, MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise InvalidInput(f"{path}: over {MOST_BYTES >> 20} MiB; expected a YCSB workload of some lines; name another --format")
-    values = {**DEFAULTS, **properties_of(data.decode(errors="replace")), **given}
+def workload_of(properties: Mapping[str, str], where: str) -> Workload:
+    """What properties ask for, defaults for those that are missing. Raises InvalidInput that names `where` and the property."""
+    values = {**DEFAULTS, **properties}
 
     def refused(name: str, expected: str) -> InvalidInput:
-        return InvalidInput(f"{path}: {name}={values[name][:60]}: expected {expected}; correct it, or give the option {name}=VALUE")
+        return InvalidInput(f"{where}: {name}={values[name][:60]}: expected {expected}; correct it, or give {name}=VALUE")
 
     def whole(name: str, least: int, most: int) -> int:
         text = values[name]
