@@ -254,6 +254,20 @@ def serve(
 def antagonist_cpu(*, core: int | None, stop_fd: int) -> None:
     """Spins with integer work until stop_fd closes. The dose is made by the cgroup around it."""
 
-def antagonist_membw(*, gb_per_s: float, threads: int, buffer_bytes: int, counter_path: str, stop_fd: int) -> None:
-    """Paced streaming reads and writes; 8-byte little-endian count of bytes moved at counter_path, updated at
-    least every 10 ms. gb_per_s is 1e9 bytes per second, 0 means unpaced."""
+def antagonist_paced(
+    *,
+    kind: str,  # membw lines pages faults hold disk fsync pagecache packets calls switches locks
+    page_path: str,  # agent/antagonist_page.py: the rate asked for, what was done
+    stop_fd: int,
+    threads: int = 1,  # the rate is of all together
+    numbers: Mapping[str, float] = {},
+    path: str | None = None,  # disk, fsync, pagecache: the folder for their files
+    address: str | None = None,  # packets: one of this node's
+) -> None:
+    """Paced work until stop_fd closes. Units and numbers: membw bytes read and written (buffer_bytes); lines, pages: touches (set_bytes);
+    faults; hold: the rate is bytes to hold (most_bytes, grow_bytes_per_s, 0: at once); disk: operations (file_bytes, block_bytes,
+    write_share), one in flight a thread; fsync: write and fdatasync; pagecache: bytes (file_bytes, write_share); packets (payload_bytes);
+    calls; switches; locks: hand-overs. Raises OSError where it cannot be prepared, ValueError for what is missing."""
+
+def chase_load_ns(*, set_bytes: int, each_ms: int) -> float:
+    """Nanoseconds per dependent load over a working set, the best of three rounds of about each_ms."""

@@ -1,15 +1,15 @@
-"""`python -m agent.antagonists cpu | membw`: one neighbour with a known demand, in a process of its own.
+"""`python -m agent.antagonists cpu`, or `paced ORDER`: one neighbour with a known demand, in a process of its own.
 
-Its dose is held by the cgroup around it (cpu) or by its own pace (membw). Ends on SIGTERM or SIGINT.
+The dose of `cpu` is held by the cgroup around it, the others' by their own pace. ORDER is the arguments of _engine.antagonist_paced as a
+JSON object. Ends on SIGTERM or SIGINT; what keeps it from starting is one line on stderr.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 
 from agent.targets import stop_descriptor
-
-_LARGER_THAN_CACHES = 256 << 20
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,26 +17,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     kinds = parser.add_subparsers(dest="kind", required=True)
     cpu = kinds.add_parser("cpu", help="spin with integer work")
     cpu.add_argument("--core", type=int)
-    membw = kinds.add_parser("membw", help="stream through memory at a pace")
-    membw.add_argument("--gbps", type=float, required=True, help="1e9 bytes per second; 0: as fast as it goes")
-    membw.add_argument("--threads", type=int, default=1)
-    membw.add_argument("--buffer-bytes", type=int, default=_LARGER_THAN_CACHES)
-    membw.add_argument("--counter", required=True, help="file for the 8-byte count of bytes moved")
+    kinds.add_parser("paced", help="paced work of one kind").add_argument("order", type=json.loads)
     args = parser.parse_args(argv)
 
     from agent import _engine
 
     stop_fd = stop_descriptor(until_stdin_closes=False)
-    if args.kind == "cpu":
-        _engine.antagonist_cpu(core=args.core, stop_fd=stop_fd)
-    else:
-        _engine.antagonist_membw(
-            gb_per_s=args.gbps,
-            threads=args.threads,
-            buffer_bytes=args.buffer_bytes,
-            counter_path=args.counter,
-            stop_fd=stop_fd,
-        )
+    try:
+        if args.kind == "cpu":
+            _engine.antagonist_cpu(core=args.core, stop_fd=stop_fd)
+        else:
+            _engine.antagonist_paced(**args.order, stop_fd=stop_fd)
+    except (OSError, ValueError) as error:
+        print(error.strerror if isinstance(error, OSError) and error.strerror else error, file=sys.stderr)
+        return 1
     return 0
 
 

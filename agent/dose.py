@@ -142,6 +142,7 @@ class DoseWatch:
                             "asked": d.asked,
                             "given": reading.given,
                             "source": reading.source,
+                            "cpu_percent": reading.cpu_percent,
                             "mechanism": d.applied.mechanism,
                             "fidelity": d.applied.fidelity,
                         }

@@ -7,9 +7,11 @@ import hashlib
 import os
 import platform
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from agent import calibrated, topology
 from agent.scope import Cgroups
 from agent.undo import boot_id
 from agent.violations import registry
@@ -52,10 +54,7 @@ def cores() -> list[int]:
     listed = text.partition(":")[2].strip()
     if not listed:
         return sorted(os.sched_getaffinity(0))
-    found: list[int] = []
-    for part in listed.split(","):
-        first, _, last = part.partition("-")
-        found += range(int(first), int(last or first) + 1)
+    found = topology.cpu_list(listed)
     online = os.cpu_count() or 1
     return [c for c in found if c < online]
 
@@ -113,5 +112,7 @@ def probe(cgroups: Cgroups) -> dict[str, Any]:
     """The answer to the controller's Probe."""
     facts = fingerprint(cgroups)
     count = len(cores())
-    able = {name: violation.probe(cgroups, count).to_json() for name, violation in registry().items()}
-    return {"fingerprint": facts, "labels": labels(facts), "cores": cores(), "capabilities": able}
+    tried = calibrated.known()
+    able = {n: replace(violation.probe(cgroups, count), calibrated=tried.get(n)).to_json() for n, violation in registry().items()}
+    found = {"fingerprint": facts, "labels": labels(facts), "cores": cores(), "capabilities": able}
+    return found | {"topology": topology.here().to_json()}

@@ -5,8 +5,10 @@ inside the child, where the rest of the project is not.
 """
 
 import ctypes
+import fcntl
 import os
 import platform
+import socket
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +18,8 @@ _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_SET_THP_DISABLE = 41
 _CLONE_NEWTIME = 0x80
+_CLONE_NEWNET = 0x40000000
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _IO_URING = (425, 426, 427)
 """io_uring_setup, io_uring_enter, io_uring_register: the same numbers on every architecture."""
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -74,7 +78,23 @@ def shift_clocks(offset_s: int) -> None:
         raise Unable(f"timens_offsets: {error.strerror}") from None
 
 
-STEPS: Mapping[str, Callable[..., None]] = {"no-io-uring": no_io_uring, "no-huge-pages": no_huge_pages, "shift-clocks": shift_clocks}
+def own_network() -> None:
+    """A network namespace that nobody else is in, with its loopback up (network_namespaces(7), netdevice(7))."""
+    _checked(_libc().unshare(_CLONE_NEWNET), "network namespace")
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            flags = struct.unpack_from("=H", fcntl.ioctl(asking, _SIOCGIFFLAGS, struct.pack("=16s24x", b"lo")), 16)[0]
+            fcntl.ioctl(asking, _SIOCSIFFLAGS, struct.pack("=16sH22x", b"lo", flags | _IFF_UP))
+    except OSError as error:
+        raise Unable(f"loopback of its own: {error.strerror}") from None
+
+
+STEPS: Mapping[str, Callable[..., None]] = {
+    "no-io-uring": no_io_uring,
+    "no-huge-pages": no_huge_pages,
+    "shift-clocks": shift_clocks,
+    "own-network": own_network,
+}
 
 
 def take(steps: Sequence[Mapping[str, Any]]) -> None:

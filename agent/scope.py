@@ -17,7 +17,6 @@ from agent.launcher import Child, spawn
 from agent.ledger import Ledger
 from agent.undo import kill_members, members
 
-_SHARES_TOP = 262_144
 _NO_LIMIT = 1 << 60
 """cgroup v1 has no word for "unlimited": a number of pages that no machine has stands for it."""
 
@@ -133,10 +132,9 @@ class Scope:
         return None if quota_us < 0 else quota_us / int((self._at["cpu"] / "cpu.cfs_period_us").read_text())
 
     def set_weight(self, shares: int) -> None:
-        """Weight against other scopes, as v1 shares (1024: an ordinary neighbour); v2 by the kernel's own mapping."""
+        """Weight against other scopes, as v1 shares (1024: an ordinary neighbour). In v2 an ordinary one weighs 100."""
         if self.version == 2:
-            weight = 1 + (min(shares, _SHARES_TOP) - 2) * 9999 // (_SHARES_TOP - 2)
-            (self._at["cpu"] / "cpu.weight").write_text(str(max(1, weight)))
+            (self._at["cpu"] / "cpu.weight").write_text(str(min(10_000, max(1, round(shares * 100 / 1024)))))
         else:
             (self._at["cpu"] / "cpu.shares").write_text(str(shares))
 

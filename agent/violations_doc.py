@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from agent.violations import registry
-from protos.violations import CATALOGUE, UNDO_CLASSES, ViolationSpec, Words
+from protos.violations import CATALOGUE, UNDO_CLASSES, Allowed, Number, Told, ViolationSpec, Words
 
 PAGE = Path(__file__).parents[1] / "docs" / "violations.md"
 _AXES = {
@@ -81,9 +81,13 @@ def _details(spec: ViolationSpec) -> list[str]:
     return lines
 
 
-def _option(name: str, allowed: tuple[str, ...] | Words) -> str:
+def _option(name: str, allowed: Allowed) -> str:
     if isinstance(allowed, Words):
         return f"`{name}` (one or a list of {', '.join(allowed.of)}{'; must be given' if allowed.required else ''})"
+    if isinstance(allowed, Number):
+        return f"`{name}` (a number from {allowed.low:g} to {allowed.high:g})"
+    if isinstance(allowed, Told):
+        return f"`{name}` ({allowed.words}{'; must be given' if allowed.required else ''})"
     return f"`{name}` ({' or '.join(allowed) if allowed else 'a number'})"
 
 

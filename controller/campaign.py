@@ -36,7 +36,7 @@ from controller.fields import (
     at_most_share,
     at_most_time,
 )
-from protos.violations import CATALOGUE, ViolationSpec, Words
+from protos.violations import CATALOGUE, Number, Told, ViolationSpec, Words
 from traces.errors import InvalidInput
 from traces.projection import driver_names
 from traces.quantities import parse_quantity
@@ -427,17 +427,30 @@ def _options_of(spec: ViolationSpec, given: Mapping[str, Any]) -> dict[str, str]
                 raise _BadDose((key,), what)
             text[key] = ",".join(words)
             continue
-        if allowed and value not in allowed:
+        if isinstance(allowed, Told):
+            if not re.fullmatch(allowed.pattern, str(value)):
+                raise _BadDose((key,), f"{value!r} is not {allowed.words}")
+        elif isinstance(allowed, Number) or not allowed:
+            _check_number(key, value, allowed if isinstance(allowed, Number) else None)
+        elif value not in allowed:
             raise _BadDose((key,), f"{value!r} is not allowed; use one of {', '.join(allowed)}")
-        if not allowed and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
-            raise _BadDose((key,), f"{value!r} is not a positive number")
         if key in spec.whole and value != int(value):
             raise _BadDose((key,), f"{value!r} is not a whole number; give one such as 2")
         text[key] = f"{value:g}" if isinstance(value, float) else str(value)
     for key, allowed in spec.options.items():
-        if isinstance(allowed, Words) and allowed.required and key not in given:
-            raise _BadDose((), f"{key} is missing; give one or a list of {', '.join(allowed.of)}")
+        if isinstance(allowed, Words | Told) and allowed.required and key not in given:
+            what = f"one or a list of {', '.join(allowed.of)}" if isinstance(allowed, Words) else allowed.words
+            raise _BadDose((), f"{key} is missing; give {what}")
     return text
+
+
+def _check_number(key: str, value: Any, bounds: Number | None) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if bounds is None:
+        if not number or value <= 0:
+            raise _BadDose((key,), f"{value!r} is not a positive number")
+    elif not number or not bounds.low <= value <= bounds.high:
+        raise _BadDose((key,), f"{value!r} is not a number from {bounds.low:g} to {bounds.high:g}")
 
 
 def _factor(spec: ViolationSpec, unit: str) -> float | None:

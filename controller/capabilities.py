@@ -4,16 +4,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from controller.attempts import AskedViolation
+from protos.topology import NoPlace, Topology, cores_at
 from protos.violations import CATALOGUE
 
 _UNKNOWN: Mapping[str, Any] = {"supported": False, "reason": "the agent does not know it"}
-_ONLY_IN_CGROUPS = ("weight", "period_ms")
+_ONLY_IN_CGROUPS = ("weight", "nice", "period_ms")
 
 
 def why_not(
-    asked: AskedViolation, capabilities: Mapping[str, Mapping[str, Any]], cores: Sequence[int], target_cores: Sequence[int]
+    asked: AskedViolation,
+    capabilities: Mapping[str, Mapping[str, Any]],
+    cores: Sequence[int],
+    target_cores: Sequence[int],
+    topology: Topology,
 ) -> str | None:
-    """Why a node with these capabilities and cores cannot do it beside a system on `target_cores`; None where it can."""
+    """Why a node with these capabilities, cores and topology cannot do it beside a system on `target_cores`; None where it can."""
     if CATALOGUE[asked.name].axis == "workload":
         return None  # made in the trace, so any node can
     able = capabilities.get(asked.name, _UNKNOWN)
@@ -22,8 +27,14 @@ def why_not(
     most = _most(asked.name, able, len(cores))
     if most is not None and asked.dose > most:
         return f"{asked.dose:g} {asked.unit} asked, the node gives at most {most:g}"
-    if asked.options.get("place") == "other-core" and not set(cores) - set(target_cores):
-        return f"place other-core: the system has every core of the node ({', '.join(map(str, cores))}); use same-core or anywhere"
+    tried = able.get("calibrated")
+    if tried is not None and asked.dose > tried and not set(asked.options) - {"place"}:
+        return f"{asked.dose:g} {asked.unit} asked, the node gave at most {tried:g} when it was calibrated"
+    if "place" in asked.options:
+        try:
+            cores_at(asked.options["place"], topology, target_cores, cores)
+        except NoPlace as error:
+            return str(error)
     ignored = [o for o in _ONLY_IN_CGROUPS if o in asked.options]
     if ignored and able.get("fidelity") == "proxy":
         return f"{ignored[0]} needs a writable cgroup, and the node does it by {able.get('mechanism')}, which has none"
@@ -49,7 +60,7 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         if was_able is not None and able is not None:
             found += [
                 f"{name}: {field} was {was_able.get(field)}, is {able.get(field)}"
-                for field in ("supported", "mechanism", "fidelity", "max_dose")
+                for field in ("supported", "mechanism", "fidelity", "max_dose", "calibrated")
                 if was_able.get(field) != able.get(field)
             ]
     return found

@@ -14,6 +14,7 @@ from controller.attempts import AskedViolation
 from controller.campaign import NOMINAL, Campaign
 from controller.capabilities import changes, why_not
 from controller.where import Label, compile_where
+from protos.topology import Topology
 from protos.violations import CATALOGUE
 from traces.errors import PreflightFailed
 
@@ -31,11 +32,14 @@ class NodeInfo:
     capabilities: Mapping[str, Mapping[str, Any]]
     quarantine: str | None = None
     """Why it takes no trial; None for a clean node."""
+    topology: Topology = field(default_factory=Topology)
 
     @classmethod
     def from_probe(cls, name: str, probe: Mapping[str, Any]) -> "NodeInfo":
         labels = dict(probe["labels"])
-        return cls(name, labels, tuple(int(c) for c in probe["cores"]), probe["capabilities"], probe.get("quarantine"))
+        cores = tuple(int(c) for c in probe["cores"])
+        topology = Topology.from_json(probe["topology"])
+        return cls(name, labels, cores, probe["capabilities"], probe.get("quarantine"), topology)
 
 
 @dataclass(frozen=True)
@@ -255,7 +259,7 @@ def _refusals(conditions: Mapping[str, Sequence[AskedViolation]], node: NodeInfo
         Refusal(condition, asked.name, node.name, reason)
         for condition, violations in conditions.items()
         for asked in violations
-        if (reason := why_not(asked, node.capabilities, node.cores, target_cores)) is not None
+        if (reason := why_not(asked, node.capabilities, node.cores, target_cores, node.topology)) is not None
     ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from controller.campaign import NAME, NOMINAL, Campaign
 from controller.fields import NUMBER
-from protos.violations import CATALOGUE, ViolationSpec, Words
+from protos.violations import CATALOGUE, Allowed, Number, Told, ViolationSpec, Words
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -58,7 +58,7 @@ def _violation(spec: ViolationSpec) -> dict[str, Any]:
     one = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": rf"^\s*{NUMBER}\s*({'|'.join(units)})?\s*$"}]}
     doses = {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
     options = {name: _option(allowed) for name, allowed in spec.options.items()}
-    required = [name for name, allowed in spec.options.items() if isinstance(allowed, Words) and allowed.required]
+    required = [name for name, allowed in spec.options.items() if isinstance(allowed, Words | Told) and allowed.required]
     whole = {
         "type": "object",
         "required": [*required] if spec.is_switch else ["dose", *required],
@@ -69,8 +69,12 @@ def _violation(spec: ViolationSpec) -> dict[str, Any]:
     return {"description": says, "anyOf": [whole] if required else [one, doses["anyOf"][1], whole]}
 
 
-def _option(allowed: tuple[str, ...] | Words) -> dict[str, Any]:
+def _option(allowed: Allowed) -> dict[str, Any]:
     if isinstance(allowed, Words):
         word = {"enum": list(allowed.of)}
         return {"anyOf": [word, {"type": "array", "items": word, "minItems": 1}]}
+    if isinstance(allowed, Number):
+        return {"type": "number", "minimum": allowed.low, "maximum": allowed.high}
+    if isinstance(allowed, Told):
+        return {"type": "string", "pattern": f"^(?:{allowed.pattern})$", "description": allowed.words}
     return {"enum": list(allowed)} if allowed else {"type": "number", "exclusiveMinimum": 0}

@@ -23,7 +23,7 @@ from traces.compile import Compiled
 T = TypeVar("T")
 
 _DEPLOY_MS, _PRELOAD_MS, _VIOLATE_MS, _ARM_MS, _START_MS, _UNDO_MS, _TEARDOWN_MS = (
-    30_000, 300_000, 20_000, 60_000, 5_000, 15_000, 20_000,
+    30_000, 300_000, 90_000, 60_000, 5_000, 15_000, 20_000,
 )  # fmt: skip
 _FINISH_SLACK_MS = 30_000
 _VERIFY_MS = 1_000

@@ -86,10 +86,8 @@ DOSES = pa.schema(
         ("unit", pa.string()),
         ("asked", pa.float64()),
         ("given", pa.float64()),  # null: could not be read in this second
-        (
-            "source",
-            pa.string(),
-        ),  # where the reading comes from: cpuacct, counter, cpu.cfs_quota_us, Cpus_allowed
+        ("source", pa.string()),  # where the reading comes from: cpuacct, counter (its own), minflt, Cpus_allowed
+        ("cpu_percent", pa.float64()),  # of one core, that the neighbour itself took in that second; null: nobody keeps that
         ("mechanism", pa.string()),
         ("fidelity", pa.string()),  # exact | equivalent | proxy
     ]

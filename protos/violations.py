@@ -4,6 +4,8 @@ it, agents implement it (agent/violations/, one file each), and a test holds the
 from dataclasses import dataclass, field
 from typing import Literal
 
+from protos.topology import PLACES
+
 Axis = Literal["sharing", "hardware", "workload"]
 Stage = Literal["deploy", "violate", "compile"]
 """When it takes hold: before the system starts, on the running system, or in the trace before the plan is made."""
@@ -27,6 +29,26 @@ class Words:
 
 
 @dataclass(frozen=True)
+class Number:
+    """An option that takes a number from `low` to `high`, both included."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Told:
+    """An option that takes a text of this form (a regular expression for the whole of it), which `words` describe."""
+
+    pattern: str
+    words: str
+    required: bool = False
+
+
+Allowed = tuple[str, ...] | Words | Number | Told
+
+
+@dataclass(frozen=True)
 class ViolationSpec:
     """One way to break an assumption. Doses are numbers in `unit`, from `low` to `high`, both included. Where both are 1 there is nothing
     to dose: it is on, and the dose may be left out.
@@ -40,7 +62,7 @@ class ViolationSpec:
     low: float
     high: float
     aliases: dict[str, float] = field(default_factory=dict)  # other unit spellings -> factor to `unit`
-    options: dict[str, tuple[str, ...] | Words] = field(default_factory=dict)  # name -> allowed values; () = a number
+    options: dict[str, Allowed] = field(default_factory=dict)  # name -> allowed values; () = a number above 0
     whole: tuple[str, ...] = ()  # what must be a whole number: "dose", or options by name
     tolerance: float = 0.05  # relative; a second within it counts for coverage
     tolerance_abs: float = 0.0  # in `unit`; the wider of the two holds
@@ -61,21 +83,118 @@ ISA_WORDS = (
     "sse3", "pclmul", "ssse3", "fma", "sse4.1", "sse4.2", "popcnt", "aes", "avx", "bmi1", "avx2", "bmi2", "erms", "avx512f", "avx512dq",
     "avx512ifma", "avx512cd", "sha", "avx512bw", "avx512vl", "vaes", "vpclmulqdq", "avx512", "crypto",
 )  # fmt: skip
-PLACES = ("same-core", "other-core", "anywhere")
+_PLACE: dict[str, Allowed] = {"place": PLACES}
+_PERCENT = Number(0, 100)
+_THREADS = Number(1, 1024)
+_MIB = Number(1, 1 << 24)
+_OWN_PROCESS = "its own CPU stands beside every reading: on the system's core it takes that from the system, too"
 
 _ALL = (
     ViolationSpec(
         "cpu", "sharing", "violate", "the system owns its core", "percent", 0, 100,
-        options={"place": PLACES, "weight": (), "period_ms": ()}, tolerance=0.10, tolerance_abs=2.0,
+        options={**_PLACE, "weight": (), "nice": Number(-20, 19), "period_ms": Number(1, 1000)}, whole=("nice",),
+        tolerance=0.10, tolerance_abs=2.0,
         mechanisms=("spinner under a cgroup quota", "stress-ng --cpu-load (proxy: the dose sinks when contended)"),
-        needs="a writable cpu cgroup, else stress-ng", measured_by="the cgroup's CPU time", undo="B",
+        needs="a writable cpu cgroup, else stress-ng", measured_by="the cgroup's CPU time", undo="B", varies=True,
         hazards="whatever else runs on that core waits as the system does",
     ),
     ViolationSpec(
+        "smt", "sharing", "violate", "the core's other hardware thread is idle", "percent", 0, 100,
+        options={"period_ms": Number(1, 1000)}, tolerance=0.10, tolerance_abs=2.0,
+        mechanisms=("spinner under a cgroup quota on the sibling thread", "stress-ng --cpu-load (proxy: the dose sinks when contended)"),
+        needs="SMT, on; a writable cpu cgroup, else stress-ng", measured_by="the cgroup's CPU time", undo="B", varies=True,
+        hazards="a load generator on that thread is disturbed as well: give nodes.load cores of its own",
+    ),
+    ViolationSpec(
+        "llc", "sharing", "violate", "the last-level cache is the system's", "percent", 0, 10_000,
+        options={**_PLACE, "touches_per_s": (), "cache_mib": ()}, tolerance=0.10,
+        mechanisms=("paced native touches of cache lines",), needs="nothing; the cache is probed once, in about a second",
+        measured_by="the working set, as far as its touches were made (its own count)", undo="B",
+        hazards=f"what it misses in the cache it reads from memory, so the bus has a share of it; {_OWN_PROCESS}",
+    ),
+    ViolationSpec(
         "membw", "sharing", "violate", "the memory bus is idle", "GB/s", 0, 1000,
-        aliases={"MB/s": 1e-3}, options={"place": PLACES, "threads": ()}, whole=("threads",), tolerance=0.10,
+        aliases={"MB/s": 1e-3}, options={**_PLACE, "threads": _THREADS}, whole=("threads",), tolerance=0.10,
         mechanisms=("paced native streams",), needs="1 GiB of free memory", measured_by="bytes that the streams count", undo="B",
-        hazards="from about 2 GB/s on the streams take their whole core",
+        varies=True, hazards="from some GB/s on a stream takes its whole core; the CPU that it took stands beside every reading",
+    ),
+    ViolationSpec(
+        "memhog", "sharing", "violate", "the machine's memory is the system's", "MiB", 0, 1 << 24, aliases={"GiB": 1024.0},
+        options={**_PLACE, "growth_mib_s": ()}, tolerance=0.02, tolerance_abs=1.0,
+        mechanisms=("native process that holds anonymous memory",),
+        needs="that much available memory, and a twentieth of all of it (512 MiB at least) to be left",
+        measured_by="the process's RssAnon", undo="B", hazards="page cache that others rely on goes first",
+    ),
+    ViolationSpec(
+        "tlb", "sharing", "violate", "translations stay in the TLB", "touches/s", 0, 1e9, options={**_PLACE, "set_mib": _MIB},
+        tolerance=0.10, mechanisms=("paced native touches of small pages",), needs="nothing", measured_by="touches that it counts",
+        undo="B", varies=True, hazards=_OWN_PROCESS,
+    ),
+    ViolationSpec(
+        "pagefault", "sharing", "violate", "the page allocator is idle", "faults/s", 0, 1e8, options=_PLACE, tolerance=0.10,
+        mechanisms=("paced native first touches",), needs="nothing", measured_by="minor faults of the process, by the kernel", undo="B",
+        varies=True, hazards=_OWN_PROCESS,
+    ),
+    ViolationSpec(
+        "pagecache", "sharing", "violate", "the page cache is the system's", "MB/s", 0, 1e5, aliases={"GB/s": 1e3},
+        options={**_PLACE, "write": _PERCENT, "file_mib": _MIB}, tolerance=0.10,
+        mechanisms=("paced native reads and writes through the page cache",), needs="a disk with room for its file",
+        measured_by="read_bytes and write_bytes of the process, by the kernel", undo="B", varies=True,
+        hazards="the disk is loaded by as much",
+    ),
+    ViolationSpec(
+        "disk", "sharing", "violate", "the disk is idle", "IOPS", 0, 1e7,
+        options={**_PLACE, "write": _PERCENT, "block_kib": Number(4, 65536), "depth": _THREADS, "file_mib": _MIB},
+        whole=("depth", "block_kib"), tolerance=0.10,
+        mechanisms=("paced native direct I/O",), needs="a disk with O_DIRECT and room for its file",
+        measured_by="read_bytes and write_bytes of the process, by the kernel", undo="B", varies=True,
+        hazards="a virtual disk may have a budget that is shared with others, and be slower once it is spent",
+    ),
+    ViolationSpec(
+        "disk-bw", "sharing", "violate", "the disk's bandwidth is free", "MB/s", 0, 1e5, aliases={"GB/s": 1e3},
+        options={**_PLACE, "write": _PERCENT, "block_kib": Number(4, 65536), "depth": _THREADS, "file_mib": _MIB},
+        whole=("depth", "block_kib"), tolerance=0.10,
+        mechanisms=("paced native direct I/O",), needs="a disk with O_DIRECT and room for its file",
+        measured_by="read_bytes and write_bytes of the process, by the kernel", undo="B", varies=True,
+        hazards="a virtual disk may have a budget that is shared with others, and be slower once it is spent",
+    ),
+    ViolationSpec(
+        "fsync", "sharing", "violate", "nobody else waits for the disk to be safe", "fsyncs/s", 0, 1e6,
+        options={**_PLACE, "threads": _THREADS}, whole=("threads",), tolerance=0.10,
+        mechanisms=("paced native writes and fdatasync",), needs="a disk", undo="B", varies=True,
+        measured_by="write_bytes of the process, by the kernel: a page is dirtied anew only once it was synced",
+        hazards="a file system's journal is one for all: others' syncs wait for it",
+    ),
+    ViolationSpec(
+        "net", "sharing", "violate", "the network stack is idle", "Mbit/s", 0, 1e6, aliases={"Gbit/s": 1e3},
+        options={**_PLACE, "packet_bytes": Number(64, 65_000), "address": Told(r"[0-9a-fA-F.:]{2,45}", "an IP address of the node's own")},
+        tolerance=0.10,
+        mechanisms=("paced native datagrams over loopback of its own", "paced native datagrams over loopback, or to an address"),
+        needs="nothing; root for a loopback of its own, which the kernel counts apart",
+        measured_by="rx_bytes of that loopback, by the kernel; else its own count", undo="B", varies=True, hazards=_OWN_PROCESS,
+    ),
+    ViolationSpec(
+        "softirq", "sharing", "violate", "the kernel does no one else's packets on this core", "packets/s", 0, 1e8,
+        options={**_PLACE, "packet_bytes": Number(64, 65_000)}, tolerance=0.10,
+        mechanisms=("paced native datagrams over loopback of its own", "paced native datagrams over loopback"),
+        needs="nothing; root for a loopback of its own, which the kernel counts apart",
+        measured_by="rx_packets of that loopback, by the kernel; else its own count", undo="B", varies=True, hazards=_OWN_PROCESS,
+    ),
+    ViolationSpec(
+        "syscall", "sharing", "violate", "nobody else enters the kernel on this core", "calls/s", 0, 1e8, options=_PLACE, tolerance=0.10,
+        mechanisms=("paced native reads of /dev/zero",), needs="nothing", measured_by="syscr of the process, by the kernel", undo="B",
+        varies=True, hazards=_OWN_PROCESS,
+    ),
+    ViolationSpec(
+        "ctxswitch", "sharing", "violate", "the core keeps to one thread", "switches/s", 500, 1e7, options=_PLACE, tolerance=0.10,
+        mechanisms=("paced native threads in turn",), needs="nothing",
+        measured_by="voluntary_ctxt_switches of its threads, by the kernel", undo="B", varies=True, hazards=_OWN_PROCESS,
+    ),
+    ViolationSpec(
+        "lock", "sharing", "violate", "nobody else wakes and waits", "handovers/s", 0, 1e7, options={**_PLACE, "threads": _THREADS},
+        whole=("threads",), tolerance=0.10,
+        mechanisms=("paced native futex hand-overs",), needs="nothing", measured_by="hand-overs that it counts", undo="B", varies=True,
+        hazards=_OWN_PROCESS,
     ),
     ViolationSpec(
         "cpu-quota", "hardware", "violate", "the machine has this much CPU", "percent", 1, 10000,

@@ -6,25 +6,30 @@ The catalogue (protos/violations.py) says what each breaks and its unit; a test 
 import importlib
 import pkgutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from agent import topology
 from agent.ledger import Ledger
 from agent.scope import Cgroups, Scope
+from protos.topology import NoPlace, Topology, cores_at
 from traces.errors import UsageError
 
 
 @dataclass(frozen=True)
 class Capability:
-    """What this node can do of a violation, by which mechanism, how faithfully (exact | equivalent | proxy), up to which dose."""
+    """What this node can do of a violation, by which mechanism, how faithfully (exact | equivalent | proxy), up to which dose.
+    `calibrated` is the most that this node gave when it was tried (agent.calibration), which holds for the options' defaults.
+    """
 
     supported: bool
     mechanism: str = ""
     fidelity: str = ""
     reason: str = ""
     max_dose: float | None = None
+    calibrated: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -32,10 +37,13 @@ class Capability:
 
 @dataclass(frozen=True)
 class Reading:
-    """The dose given since the last reading, in the catalogue's unit, and where that was read. None: could not be read."""
+    """The dose given since the last reading, in the catalogue's unit, and where that was read. None: could not be read. `cpu_percent` is
+    what the neighbour took of a core for it, dose or not; None: nobody keeps that, or nothing of ours runs.
+    """
 
     given: float | None
     source: str
+    cpu_percent: float | None = None
 
 
 class Applied(Protocol):
@@ -76,6 +84,7 @@ class Context:
     all_cores: tuple[int, ...]
     work_dir: Path
     target: Scope | None = None
+    topology: Topology = field(default_factory=topology.here)
 
 
 class Violation(Protocol):
@@ -90,6 +99,15 @@ class Violation(Protocol):
         ...
 
 
+@runtime_checkable
+class Calibrating(Protocol):
+    """One whose largest dose this node must be tried for."""
+
+    def calibrate(self, context: Context) -> float:
+        """The most that it gives for sure, in the catalogue's unit, with default options; takes a second or two. Raises OffspecError."""
+        ...
+
+
 @cache
 def registry() -> dict[str, Violation]:
     """Every violation of this package by name."""
@@ -97,14 +115,19 @@ def registry() -> dict[str, Violation]:
     return {m.VIOLATION.name: m.VIOLATION for m in modules if hasattr(m, "VIOLATION")}
 
 
-def place(options: Mapping[str, str], context: Context, default: str) -> int | None:
-    """The core of a neighbour by its `place`; None: anywhere. Raises UsageError where there is no such core."""
-    where = options.get("place", default)
-    if where == "anywhere":
-        return None
-    if where == "same-core":
-        return context.target_cores[0] if context.target_cores else context.all_cores[0]
-    others = [c for c in context.all_cores if c not in context.target_cores]
-    if not others:
-        raise UsageError("place other-core: the target has every core of this node; use same-core or anywhere")
-    return others[0]
+def cores_for(options: Mapping[str, str], context: Context, default: str, count: int = 1) -> tuple[int, ...]:
+    """At most `count` cores for a neighbour by its `place`; (): anywhere, also where nothing is asked and the default is not to be
+    had. Raises UsageError where there is no such place.
+    """
+    try:
+        found = cores_at(options.get("place", default), context.topology, context.target_cores, context.all_cores)
+    except NoPlace as error:
+        if "place" in options:
+            raise UsageError(str(error)) from None
+        return ()
+    return found[:count]
+
+
+def said_place(cores: Sequence[int]) -> str:
+    """Where a neighbour runs, in words."""
+    return f"on core {', '.join(map(str, cores))}" if cores else "on any core"

@@ -12,7 +12,8 @@ _CONFIRMED, _PARTIAL = 0.9, 0.5
 
 
 def dose_summaries(run_dir: Path, trial: str, attempt: int, warmup_s: int, measure_s: int) -> list[dict[str, Any]]:
-    """violation, unit, asked, mechanism, fidelity, measured (mean; null if never read), p5, p95, coverage, verdict.
+    """violation, unit, asked, mechanism, fidelity, measured (mean; null if never read), p5, p95, cpu_percent (mean of what the
+    neighbour itself took of a core; null if nobody keeps that), coverage, verdict.
 
     Coverage is the share of the measured seconds in which the dose was right within the catalogue's tolerance; a second without
     a reading was not right.
@@ -27,6 +28,7 @@ def dose_summaries(run_dir: Path, trial: str, attempt: int, warmup_s: int, measu
         right = sum(abs(g - asked) <= slack for g in given.values())
         coverage = right / measure_s
         values = list(given.values())
+        cost = [r["cpu_percent"] for r in mine if r["second"] in given and r["cpu_percent"] is not None]
         found.append(
             {
                 "violation": name,
@@ -37,6 +39,7 @@ def dose_summaries(run_dir: Path, trial: str, attempt: int, warmup_s: int, measu
                 "measured": float(np.mean(values)) if values else None,
                 "p5": float(np.percentile(values, 5)) if values else None,
                 "p95": float(np.percentile(values, 95)) if values else None,
+                "cpu_percent": float(np.mean(cost)) if cost else None,
                 "coverage": round(coverage, 4),
                 "verdict": _verdict(coverage, len(values)),
             }

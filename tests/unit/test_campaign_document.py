@@ -41,7 +41,7 @@ def test_a_list_of_doses_becomes_one_condition_a_dose_and_units_are_converted(tm
         ("rat: 2000/s", "rate: 2000/s", 7, ["workload.rat", "unknown key", "did you mean rate?"]),
         ("rate: 2000", "rate: 2000/s", 7, ["workload.rate", "rate", "such as"]),
         ("[25, 250]", "[25, 50]", 9, ["conditions.noisy.sharing.cpu.dose", "250 is over 100", "give 0 to 100"]),
-        ("samecore", "same-core", 9, ["place", "same-core, other-core, anywhere"]),
+        ("samecore", "same-core", 9, ["place", "same-core, sibling, same-cache"]),
         ("mebw", "membw", 10, ["unknown violation", "did you mean membw?"]),
         ("ping: 10}", "ping: 10s}", 6, ["systems.redis.ready.ping", "no unit"]),
         ("driver: reds", "driver: redis", 4, ["systems.redis.driver", "'reds' is no driver; expected one of redis"]),

@@ -27,7 +27,7 @@ def offspec(*words: str) -> "subprocess.CompletedProcess[str]":
         (["replay", "nothing.bin", "redis://127.0.0.1:1"], 3, "no such file"),
         (["replay", "poisson:100", "redis://127.0.0.1:1", "--objective", "p99 < 2"], 2, "--objective"),
         (["trace", "info", "nothing.bin"], 3, "no such file"),
-        (["inject", "gravity", "--dose", "1", "--for", "1s"], 2, "there are cpu, membw"),
+        (["inject", "gravity", "--dose", "1", "--for", "1s"], 2, "there are cpu, smt"),
         (["inject", "cpu", "--dose", "500", "--for", "1s"], 2, "give 0 to 100 percent"),
         (["inject", "cpu", "--dose", "5", "--for", "5"], 2, "time unit"),
         (["run", "nothing.yaml"], 3, "No such file"),

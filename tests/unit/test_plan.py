@@ -67,6 +67,9 @@ def test_a_condition_that_the_node_cannot_do_is_refused_by_name_and_reason() -> 
         ("sharing", "membw", 1, {"supported": False, "reason": "100 MiB of memory are free"}, "100 MiB of memory are free"),
         ("sharing", "membw", 1, {"supported": False}, "not supported"),
         ("sharing", "membw", 1, None, "the agent does not know it"),
+        ("sharing", "membw", 3, {"supported": True, "calibrated": 2.5}, "3 GB/s asked, the node gave at most 2.5 when it was calibrated"),
+        ("sharing", "membw", {"dose": 1, "place": "sibling"}, {"supported": True},
+         "place sibling: core 0 has no second hardware thread to lend (SMT is off or absent)"),
         (
             "sharing", "cpu", {"dose": 50, "weight": 1024}, {"supported": True, "fidelity": "proxy", "mechanism": "stress-ng"},
             "weight needs a writable cgroup, and the node does it by stress-ng, which has none",
@@ -80,6 +83,12 @@ def test_an_impossible_condition_is_refused_with_node_and_reason(
     plan = make_plan(campaign, [replace(node(), capabilities={violation: able} if able is not None else {})])
     assert [(r.condition, r.violation, r.node, r.reason) for r in plan.refusals] == [("off", violation, "a", reason)]
     assert {t.condition for t in plan.trials} == {"nominal"}
+
+
+def test_what_was_calibrated_for_the_defaults_does_not_bind_other_options() -> None:
+    campaign = demo(conditions={"off": Violated.model_validate({"sharing": {"membw": {"dose": 3, "threads": 4}}})})
+    able = replace(node(), capabilities={"membw": {"supported": True, "calibrated": 2.5}})
+    assert not make_plan(campaign, [able]).refusals
 
 
 def test_a_place_that_the_node_does_not_have_is_refused() -> None:

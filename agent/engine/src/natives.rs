@@ -1,12 +1,17 @@
 //! Thin Python wrappers of the built-in targets and antagonists (crate `offspec-natives`).
 
+use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsRawFd;
-use std::sync::atomic::AtomicU64;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use offspec_natives::antagonist::{self, Stream};
+use offspec_natives::antagonist::{
+    self, hold, run, Calls, Churn, Direct, Faults, Locks, Packets, Page, Streams, Switches, Synced, Touches, PAGE_BYTES,
+};
+use offspec_natives::chase;
 use offspec_natives::http::Http;
 use offspec_natives::protocol::{Echo, Resp};
 use offspec_natives::queue::{self, Order};
@@ -122,39 +127,122 @@ fn antagonist_cpu(py: Python<'_>, core: Option<usize>, stop_fd: i32) -> PyResult
     py.allow_threads(|| antagonist::cpu(core, stop_fd)).map_err(|e| os_error("pinning", &e))
 }
 
+/// Nanoseconds per dependent load over a working set of so many bytes.
 #[pyfunction]
-#[pyo3(signature = (*, gb_per_s, threads, buffer_bytes, counter_path, stop_fd))]
-fn antagonist_membw(
+#[pyo3(signature = (*, set_bytes, each_ms))]
+fn chase_load_ns(py: Python<'_>, set_bytes: usize, each_ms: u64) -> PyResult<f64> {
+    py.allow_threads(|| chase::load_ns(set_bytes, Duration::from_millis(each_ms))).map_err(|e| os_error("chase", &e))
+}
+
+/// The page of a file that is at least PAGE_BYTES long, shared with whoever else maps it.
+struct Mapped(*mut libc::c_void);
+
+impl Mapped {
+    fn new(path: &str) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        if file.metadata()?.len() < PAGE_BYTES as u64 {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        // SAFETY: a new shared mapping of a file that is long enough; checked before use.
+        let at = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                PAGE_BYTES,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                file.as_raw_fd(),
+                0,
+            )
+        };
+        if at == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Mapped(at))
+    }
+
+    fn page(&self) -> &Page {
+        // SAFETY: page aligned, PAGE_BYTES long, mapped as long as self, and made of atomics alone.
+        unsafe { &*self.0.cast::<Page>() }
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `new` with this length; no reference outlives the owner.
+        unsafe { libc::munmap(self.0, PAGE_BYTES) };
+    }
+}
+
+/// Paced work of one kind, until the other end of stop_fd is closed.
+#[pyfunction]
+#[pyo3(signature = (*, kind, page_path, stop_fd, threads=1, numbers=HashMap::new(), path=None, address=None))]
+// Keyword arguments of Python, not of a Rust caller.
+#[allow(clippy::too_many_arguments)]
+fn antagonist_paced(
     py: Python<'_>,
-    gb_per_s: f64,
-    threads: usize,
-    buffer_bytes: usize,
-    counter_path: &str,
+    kind: &str,
+    page_path: &str,
     stop_fd: i32,
+    threads: usize,
+    numbers: HashMap<String, f64>,
+    path: Option<PathBuf>,
+    address: Option<IpAddr>,
 ) -> PyResult<()> {
-    if !(gb_per_s >= 0.0 && gb_per_s.is_finite()) {
-        return Err(PyValueError::new_err(format!("gb_per_s {gb_per_s}: expected 0 or more")));
-    }
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(counter_path);
-    let file = opened.map_err(|e| os_error(counter_path, &e))?;
-    file.set_len(8).map_err(|e| os_error(counter_path, &e))?;
-    // SAFETY: a shared mapping of 8 bytes of a file that is 8 bytes long; the result is checked before use.
-    let mapped =
-        unsafe { libc::mmap(std::ptr::null_mut(), 8, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, file.as_raw_fd(), 0) };
-    if mapped == libc::MAP_FAILED {
-        return Err(os_error(counter_path, &io::Error::last_os_error()));
-    }
-    // SAFETY: the mapping is page aligned, stays until the munmap below, and is only touched as an atomic.
-    let moved = unsafe { &*mapped.cast::<AtomicU64>() };
-    let order = Stream { bytes_per_s: gb_per_s * 1e9, threads, buffer_bytes };
-    py.allow_threads(|| antagonist::membw(order, moved, stop_fd));
-    // SAFETY: mapped above with this length; no reference outlives this line.
-    unsafe { libc::munmap(mapped, 8) };
-    Ok(())
+    let number = |name: &str| match numbers.get(name) {
+        Some(n) if n.is_finite() && *n >= 0.0 => Ok(*n),
+        _ => Err(PyValueError::new_err(format!("{kind}: {name} must be given, a number from 0"))),
+    };
+    let whole = |name: &str| number(name).map(|n| n as usize);
+    let folder = || path.clone().ok_or_else(|| PyValueError::new_err(format!("{kind}: a path must be given")));
+    let mapped = Mapped::new(page_path).map_err(|e| os_error(page_path, &e))?;
+    let page = mapped.page();
+    let each = threads.max(1);
+    let ended = match kind {
+        "membw" => {
+            let bytes = whole("buffer_bytes")? / each;
+            py.allow_threads(|| run(threads, page, stop_fd, |_| Ok(Streams::new(bytes))))
+        }
+        "lines" | "pages" => {
+            let bytes = whole("set_bytes")? / each;
+            let make = if kind == "lines" { Touches::lines } else { Touches::pages };
+            py.allow_threads(|| run(threads, page, stop_fd, |_| make(bytes)))
+        }
+        "faults" => py.allow_threads(|| run(threads, page, stop_fd, |_| Faults::new())),
+        "hold" => {
+            let (most, grow) = (whole("most_bytes")?, number("grow_bytes_per_s")?);
+            py.allow_threads(|| hold(page, most, grow, stop_fd))
+        }
+        "disk" => {
+            let (at, bytes, block, writes) =
+                (folder()?, number("file_bytes")? as u64, whole("block_bytes")?, number("write_share")?);
+            let bytes = bytes / each as u64;
+            py.allow_threads(|| run(threads, page, stop_fd, |n| Direct::new(&at.join(format!("data-{n}")), bytes, block, writes)))
+        }
+        "fsync" => {
+            let at = folder()?;
+            py.allow_threads(|| run(threads, page, stop_fd, |n| Synced::new(&at.join(format!("data-{n}")))))
+        }
+        "pagecache" => {
+            let (at, bytes, writes) = (folder()?, number("file_bytes")? as u64, number("write_share")?);
+            let bytes = bytes / each as u64;
+            py.allow_threads(|| run(threads, page, stop_fd, |n| Churn::new(&at.join(format!("data-{n}")), bytes, writes)))
+        }
+        "packets" => {
+            let payload = whole("payload_bytes")?;
+            let to = address.ok_or_else(|| PyValueError::new_err("packets: an address must be given"))?;
+            py.allow_threads(|| run(threads, page, stop_fd, |_| Packets::new(to, payload)))
+        }
+        "calls" => py.allow_threads(|| run(threads, page, stop_fd, |_| Calls::new())),
+        "switches" => py.allow_threads(|| run(1, page, stop_fd, |_| Switches::new())),
+        "locks" => py.allow_threads(|| run(threads, page, stop_fd, |_| Locks::new())),
+        other => return Err(PyValueError::new_err(format!("no antagonist {other:?}"))),
+    };
+    ended.map_err(|e| os_error(kind, &e))
 }
 
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(serve, m)?)?;
     m.add_function(wrap_pyfunction!(antagonist_cpu, m)?)?;
-    m.add_function(wrap_pyfunction!(antagonist_membw, m)?)
+    m.add_function(wrap_pyfunction!(antagonist_paced, m)?)?;
+    m.add_function(wrap_pyfunction!(chase_load_ns, m)?)
 }

@@ -3,6 +3,7 @@
 //! Pure Rust, no Python. Everything ends when its stop descriptor is closed by whoever started it.
 
 pub mod antagonist;
+pub mod chase;
 pub mod clock;
 pub mod http;
 mod inbox;
