@@ -46,16 +46,21 @@ class Distance:
         return self.apart.wasserstein > self.floor.wasserstein
 
     @property
+    def figures(self) -> str:
+        """What differs, in its own unit: of words the one that moved most."""
+        if self.apart.ks is None:
+            moved = max(self.a.keys() | self.b.keys(), key=lambda word: (abs(self.a.get(word, 0) - self.b.get(word, 0)), word))
+            return f"{moved} {self.a.get(moved, 0):.1%} against {self.b.get(moved, 0):.1%}"
+        told = ", ".join(f"{name} {_number(self.a[name])} against {_number(self.b[name])}" for name in self.a)
+        return f"{told} {self.unit}".rstrip()
+
+    @property
     def words(self) -> str:
         """One line for a person."""
+        far, chance = f"{self.apart.wasserstein:.3f}", f"by chance up to {self.floor.wasserstein:.3f}"
         if not self.beyond_noise:
-            return f"{self.what}: not told apart ({self.apart.wasserstein:.3f}, by chance up to {self.floor.wasserstein:.3f})"
-        far = f"{self.apart.wasserstein:.3f} apart (by chance up to {self.floor.wasserstein:.3f})"
-        if self.apart.ks is None:  # words: the one that moved most
-            moved = max(self.a.keys() | self.b.keys(), key=lambda word: (abs(self.a.get(word, 0) - self.b.get(word, 0)), word))
-            return f"{self.what}: {far}; {moved} {self.a.get(moved, 0):.1%} against {self.b.get(moved, 0):.1%}"
-        told = "; ".join(f"{name} {_number(self.a[name])} against {_number(self.b[name])} {self.unit}".rstrip() for name in self.a)
-        return f"{self.what}: {far}; {told}"
+            return f"{self.what}: not told apart ({far}, {chance})"
+        return f"{self.what}: {far} apart ({chance}); {self.figures}"
 
     def to_json(self) -> dict[str, Any]:
         said = {name: getattr(self, name) for name in ("dimension", "what", "unit", "beyond_noise", "words")}

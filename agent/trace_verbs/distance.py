@@ -29,11 +29,10 @@ def run(args: argparse.Namespace) -> int:
         document = {"a": args.a, "b": args.b, "words": found.words, "only_a": found.only_a, "only_b": found.only_b}
         print(json.dumps({**document, "dimensions": [each.to_json() for each in found.distances]}, indent=1))
         return 0
-    print(f"{'dimension':<14} {'distance':>8} {'chance':>7} {'KS':>6} {'JS':>6}")
+    print(f"{'dimension':<14} {'apart':>7} {'chance':>7} {'KS':>7} {'JS':>7}  a against b")
     for each in found.distances:
-        ks = f"{each.apart.ks:.3f}" if each.apart.ks is not None else "-"
-        print(
-            f"{each.dimension:<14} {each.apart.wasserstein:>8.3f} {each.floor.wasserstein:>7.3f} {ks:>6} {each.apart.js:>6.3f}  {each.words}"
-        )
+        figures = (each.apart.wasserstein, each.floor.wasserstein, each.apart.ks, each.apart.js)
+        shown = " ".join(f"{'-' if value is None else f'{value:.3f}':>7}" for value in figures)
+        print(f"{each.dimension:<14} {shown}  {each.figures if each.beyond_noise else 'not told apart'}")
     print(f"\n{found.words}")
     return 0
