@@ -7,8 +7,6 @@ constant in the length of the trace. Decides nothing about nodes or time: the pl
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -23,6 +21,7 @@ from traces.contents import Tally
 from traces.errors import InvalidInput
 from traces.formats.reading import file_sha256
 from traces.projection import project
+from traces.publishing import part_beside, put_in_place
 from traces.schema import BATCH_ROWS, SCHEMA, TraceMeta, ints
 from traces.stream import Trace, extent, file_sha256_in, limit, rebatched
 from traces.transforms import TransformSpec, apply, transform_of
@@ -203,21 +202,11 @@ def save_trace(trace: Trace, path: Path) -> Compiled:
 
 
 def _publish(trace: Trace, folder: Path, path: Path | None, duration_ns: int | None) -> Compiled:
-    """Written beside its place, synced, then renamed: a reader sees the whole file or none."""
-    handle, name = tempfile.mkstemp(dir=folder, suffix=".parquet.part")
-    os.close(handle)
-    part = Path(name)
-    try:
+    with part_beside(folder) as part:
         meta, tally = _write(trace, part)
         sha256 = file_sha256(part)
         path = path or folder / f"{sha256}.parquet"
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.chmod(0o644)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    _sync_folder(folder)
+        put_in_place(part, path)
     seconds = (duration_ns if duration_ns is not None else max(1, tally.span_ns)) / 1e9
     return Compiled(
         path=path,
@@ -256,14 +245,6 @@ def _tallied(trace: Trace, tally: Tally) -> Iterator[pa.RecordBatch]:
     for batch in rebatched(trace.batches(), BATCH_ROWS):
         tally.add(batch)
         yield batch
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _digest(trace: Trace, specs: Iterable[TransformSpec], *rest: object) -> str:

@@ -29,17 +29,23 @@ def csv_header(path: Path, delimiter: str = ",") -> list[str]:
 
 
 def csv_batches(
-    path: Path, types: Mapping[str, pa.DataType], delimiter: str = ",", *, names: Sequence[str] | None = None, quotes: bool = True
+    path: Path,
+    types: Mapping[str, pa.DataType],
+    delimiter: str = ",",
+    *,
+    names: Sequence[str] | None = None,
+    quotes: bool = True,
+    skip: int = 0,
 ) -> Iterator[pa.RecordBatch]:
-    """The named columns in lots of about a megabyte. `names`: the columns of a file without a header. Raises InvalidInput that names the
-    row.
+    """The named columns in lots of about a megabyte. `names`: the columns of a file without a header, or those to give it in place of the
+    first `skip` lines. Raises InvalidInput that names the row.
     """
     try:
         with (
             opened(path) as stream,
             pacsv.open_csv(
                 stream,
-                read_options=pacsv.ReadOptions(use_threads=False, column_names=list(names) if names is not None else None),
+                read_options=pacsv.ReadOptions(use_threads=False, column_names=list(names) if names is not None else None, skip_rows=skip),
                 parse_options=pacsv.ParseOptions(delimiter=delimiter, quote_char='"' if quotes else False),
                 convert_options=pacsv.ConvertOptions(
                     column_types=dict(types),
@@ -51,16 +57,18 @@ def csv_batches(
         ):
             yield from reader
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-        raise _bad_row(path, types, delimiter, error, names) from error
+        raise _bad_row(path, types, delimiter, error, names, skip) from error
 
 
 def _bad_row(
-    path: Path, types: Mapping[str, pa.DataType], delimiter: str, error: BaseException, names: Sequence[str] | None
+    path: Path, types: Mapping[str, pa.DataType], delimiter: str, error: BaseException, names: Sequence[str] | None, skip: int
 ) -> InvalidInput:
     """Arrow does not say in which row a lot failed, so this looks for it, row by row."""
     read = _TextLines(path)
     rows = csv.reader(read, delimiter=delimiter)
     try:
+        for _ in range(skip):
+            next(rows, [])
         header = list(names) if names is not None else next(rows, [])
         for row in rows:
             found = _wrong(row, header, types) if row else None

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ READER_VERSION = "1"
 Chunk = dict[str, Column]
 """Columns of some rows. `arrival_ns` (int64, the source's clock) may only be left out where the source has no times."""
 Read = Callable[[], Iterator[Chunk]]
+T = TypeVar("T")
 Clock = Literal["source", "unix"]
 
 _COUNTS = (
@@ -83,6 +84,7 @@ def file_trace(
     first stamp. `beside`: other files of which the rows are made.
     """
     window = _window(path, options.get("sort", sort))
+    read = guarded(path, read, chunk_rows, "request")
     first = next((chunk for chunk in read() if chunk_rows(chunk)), None)
     if first is None:
         raise InvalidInput(f"{path}: no rows; expected at least one request; fetch the file again")
@@ -117,6 +119,23 @@ def file_trace(
         return file_identity(file_sha256(path), f"{more}as {meta.importer} {READER_VERSION} {used} named {name}")
 
     return StreamTrace(meta=meta, make=make, origin=origin, rows_hint=rows_hint)
+
+
+def guarded(path: Path, read: Callable[[], Iterator[T]], rows_of: Callable[[T], int], what: str) -> Callable[[], Iterator[T]]:
+    """Whatever a reader computes from a file's numbers may be beyond its type: that is the file's fault, and never a traceback."""
+
+    def read_on() -> Iterator[T]:
+        done = 0
+        try:
+            for each in read():
+                yield each
+                done += rows_of(each)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError) as error:
+            raise InvalidInput(
+                f"{path}: after {what} {done}: {one_line(error)}; expected values that fit the canonical types; check the columns' units"
+            ) from error
+
+    return read_on
 
 
 def _window(path: Path, text: str) -> int:
