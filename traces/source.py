@@ -1,15 +1,16 @@
-"""`open_trace`: a file of any known format, or a synthesis, as one kind of thing."""
+"""`open_trace`: a file of any known format, or a synthesis, as one kind of thing. Some files hold a signal instead: `open_recording`."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from traces.errors import InvalidInput
 from traces.formats import format_of, formats
+from traces.signal import Signal
 from traces.storage import is_remote, local_copy
 from traces.stream import StreamTrace, Trace, limit
 from traces.synthesis import is_synthesis, synthesis
 
-__all__ = ["StreamTrace", "Trace", "limit", "open_trace"]
+__all__ = ["Signal", "StreamTrace", "Trace", "limit", "open_recording", "open_trace"]
 
 
 def open_trace(
@@ -22,8 +23,22 @@ def open_trace(
     """A path, that of an object in a store (s3://bucket/trace.csv.zst), or a synthesis such as `poisson:50000,keys=1000,get=0.9,for=10s`.
 
     `options` are the format's own (`traces.formats`); `seed` is used by a synthesis that names none. Raises
-    InvalidInput.
+    InvalidInput, also for a signal: nothing in it could be replayed.
     """
+    found = open_recording(spec, format=format, options=options, seed=seed)
+    if isinstance(found, Signal):
+        raise found.refusal(spec)
+    return found
+
+
+def open_recording(
+    spec: str | Path,
+    *,
+    format: str | None = None,
+    options: Mapping[str, str] | None = None,
+    seed: int = 0,
+) -> Trace | Signal:
+    """As `open_trace`, but what holds samples of usage comes as a Signal."""
     text, options = str(spec), options or {}
     path = local_copy(text) if is_remote(text) else Path(text)
     if not path.exists() and is_synthesis(text):

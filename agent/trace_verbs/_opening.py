@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from traces.errors import UsageError
 
 if TYPE_CHECKING:
+    from traces.signal import Signal
     from traces.stream import Trace
 
 TRACE_HELP = "a trace file, an object such as s3://bucket/trace.csv, or a synthesis such as poisson:1000,for=10s"
@@ -29,3 +30,10 @@ def opened(args: argparse.Namespace, spec: str) -> "Trace":
     from traces.source import open_trace
 
     return open_trace(spec, format=args.format, options=options_of(args.option), seed=args.seed)
+
+
+def recording(args: argparse.Namespace, spec: str) -> "Trace | Signal":
+    """For verbs that have something to say of samples of usage too."""
+    from traces.source import open_recording
+
+    return open_recording(spec, format=args.format, options=options_of(args.option), seed=args.seed)

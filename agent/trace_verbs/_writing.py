@@ -5,21 +5,23 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from traces.signal import Signal
     from traces.stream import Trace
 
 
-def written_trace(trace: "Trace", out: str, as_json: bool, **more: Any) -> int:
+def written_trace(trace: "Trace | Signal", out: str, as_json: bool, **more: Any) -> int:
     """Writes canonical Parquet at a path or an object's address. `more`: what the JSON document says besides."""
     from traces.compile import save_trace
+    from traces.signal import Signal, save_signal
     from traces.storage import written
 
     with written(out) as path:
-        made = save_trace(trace, path)
+        made = save_signal(trace, path) if isinstance(trace, Signal) else save_trace(trace, path)
     if as_json:
         document = {"path": out, "rows": made.rows, "bytes": made.bytes, "span_s": made.span_ns / 1e9, "format": trace.meta.importer}
         print(json.dumps({**document, **more}))
         return 0
-    print(f"{out}: {made.rows:,} rows over {made.span_ns / 1e9:,.3f} s")
+    print(f"{out}: {made.rows:,} {'samples of a signal' if isinstance(trace, Signal) else 'rows'} over {made.span_ns / 1e9:,.3f} s")
     for note in filter(None, trace.meta.loss_notes.split("; ")):
         print(f"offspec: note: {note}", file=sys.stderr)
     return 0

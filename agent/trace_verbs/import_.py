@@ -1,8 +1,8 @@
-"""Write any trace as canonical Parquet, at a path or in an object store."""
+"""Write any trace as canonical Parquet, at a path or in an object store; a signal as samples."""
 
 import argparse
 
-from agent.trace_verbs._opening import TRACE_HELP, add_opening_arguments, opened
+from agent.trace_verbs._opening import TRACE_HELP, add_opening_arguments, recording
 from agent.trace_verbs._writing import written_trace
 
 HELP = "write any trace as canonical Parquet"
@@ -15,4 +15,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    return written_trace(opened(args, args.trace), args.out, args.json)
+    found = recording(args, args.trace)
+    return written_trace(found, args.out, args.json, kind=", ".join(found.meta.kinds))

@@ -1,11 +1,11 @@
-"""Describe a trace: arrivals, ops, popularity, sizes."""
+"""Describe a trace: arrivals, ops, popularity, sizes; or a signal: its series, and the values of its metrics."""
 
 import argparse
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from agent.trace_verbs._opening import TRACE_HELP, add_opening_arguments, opened
+from agent.trace_verbs._opening import TRACE_HELP, add_opening_arguments, recording
 
 HELP = "describe a trace"
 
@@ -17,21 +17,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from traces.characterise import describe
+    from traces.signal import Signal, describe_signal
 
-    facts = describe(opened(args, args.trace))
+    found = recording(args, args.trace)
+    facts = describe_signal(found) if isinstance(found, Signal) else describe(found)
     print(json.dumps(facts, indent=1) if args.json else as_text(facts))
     return 0
 
 
-def as_text(facts: Mapping[str, Any]) -> str:
+def as_text(facts: Mapping[str, Any], indent: str = "") -> str:
     """Sections, one figure a line."""
     lines = []
-    for section, value in facts.items():
+    for name, value in facts.items():
         if isinstance(value, Mapping):
-            lines.append(section)
-            lines += [f"  {name:<20} {_shown(v)}" for name, v in value.items()]
+            lines += [f"{indent}{name}", as_text(value, indent + "  ")]
         else:
-            lines.append(f"{section:<22} {_shown(value)}")
+            lines.append(f"{indent}{name:<{22 - len(indent)}} {_shown(value)}")
     return "\n".join(lines)
 
 

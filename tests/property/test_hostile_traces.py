@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.property.trace_samples import SAMPLES, Sample, write_sample
 from traces.errors import InvalidInput
 from traces.formats import formats
-from traces.source import open_trace
+from traces.source import open_recording
 
 MOST_ROWS = 200_000
 NASTY = (
@@ -42,7 +42,7 @@ def outcome(path: Path, name: str | None, options: dict[str, str]) -> str:
     """What reading said: "" for rows, else the line. Anything else is raised."""
     try:
         done = 0
-        for batch in open_trace(path, format=name, options=options).batches():
+        for batch in open_recording(path, format=name, options=options).batches():
             done += batch.num_rows
             if done > MOST_ROWS:
                 break
@@ -64,7 +64,7 @@ def test_a_sample_is_known_by_its_content(tmp_path: Path, name: str) -> None:
     sample = SAMPLES[name]
     if not sample.sniffed:
         pytest.skip(f"{name}: {sample.why_not}")
-    trace = open_trace(write_sample(tmp_path, name), options=sample.options)
+    trace = open_recording(write_sample(tmp_path, name), options=sample.options)
     assert trace.meta.importer == name
 
 
@@ -76,7 +76,7 @@ def test_gzip_reads_as_it_is(tmp_path: Path, name: str) -> None:
     plain = write_sample(tmp_path, name)
     packed = tmp_path / f"packed-{plain.name}.gz"
     packed.write_bytes(gzip.compress(plain.read_bytes()))
-    rows = [sum(b.num_rows for b in open_trace(path, format=name, options=sample.options).batches()) for path in (plain, packed)]
+    rows = [sum(b.num_rows for b in open_recording(path, format=name, options=sample.options).batches()) for path in (plain, packed)]
     assert rows[0] == rows[1] > 0
     cut = tmp_path / f"cut-{plain.name}.gz"
     cut.write_bytes(gzip.compress(plain.read_bytes() * 50)[:-9])

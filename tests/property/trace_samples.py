@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tests.property import trace_samples_of_clusters as clusters
 from traces.formats import oracle_general, vscsi
 
 
@@ -63,6 +64,22 @@ def _parquet() -> bytes:
 
 
 SAMPLES: dict[str, Sample] = {
+    "alibaba_block": text(clusters.ALIBABA_BLOCK, ".csv"),
+    "alibaba_cluster_2017": text(clusters.BATCH_2017, ".csv"),
+    "alibaba_cluster_2018": text(clusters.BATCH_2018, ".csv"),
+    "alibaba_dlrm_2025": text(clusters.DLRM, ".csv"),
+    "alibaba_genai_2026": text(clusters.IMAGES, ".csv"),
+    "alibaba_gpu_2020": text(clusters.PAI_TASKS, ".csv"),
+    "alibaba_gpu_2023": text(clusters.POD_LIST, ".csv"),
+    "alibaba_microservices_2021": text(clusters.CALLS_2021, ".csv"),
+    "alibaba_microservices_2022": text(clusters.CALLS_2022, ".csv"),
+    "bitbrains": Sample(folder=clusters.opendc()),
+    "blkparse": text(clusters.BLKPARSE, ".txt"),
+    "coflow": text(clusters.COFLOW, ".txt"),
+    "fio_iolog": text(clusters.IOLOG_3, ".log"),
+    "google_borg_2019": text(clusters.BORG, ".json"),
+    "swim": text(clusters.SWIM, ".tsv"),
+    "tencent_block": text(clusters.TENCENT_BLOCK, ".csv"),
     "access_log": text(
         '127.0.0.1 - frank [10/Oct/2000:13:55:36 -0700] "GET /apache_pb.gif HTTP/1.0" 200 2326 "http://x/" "Mozilla/4.08 [en]"\n'
         '127.0.0.1 - - [10/Oct/2000:13:55:37 -0700] "POST /form HTTP/1.1" 302 -\n',

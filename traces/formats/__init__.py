@@ -12,6 +12,7 @@ from typing import Protocol
 
 from traces.errors import InvalidInput
 from traces.formats.bytes_in import head_of
+from traces.signal import Signal
 from traces.stream import Trace
 
 GROUP = "offspec.trace_formats"
@@ -30,7 +31,7 @@ class TraceFormat(Protocol):
         likely, 3 sure. A folder has no bytes: `head` is empty, and only its files' names can tell.
         """
 
-    def open(self, path: Path, options: Mapping[str, str]) -> Trace:
+    def open(self, path: Path, options: Mapping[str, str]) -> Trace | Signal:
         """Raises InvalidInput for a file or options that it cannot use."""
 
 
@@ -58,5 +59,7 @@ def format_of(path: Path) -> TraceFormat:
     names = [name for name, degree in sure.items() if degree == best]
     if best and len(names) == 1:
         return formats()[names[0]]
+    if not best and head[257:262] == b"ustar":
+        raise InvalidInput(f"{path}: an archive; expected the file within it; unpack it with tar xf and name that file")
     what = f"looks like {' and like '.join(names)}" if best else f"is {'a folder ' if path.is_dir() else ''}of no format that is known"
     raise InvalidInput(f"{path}: {what}; expected one of {', '.join(formats())}; name it with --format")

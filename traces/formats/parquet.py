@@ -12,21 +12,24 @@ from traces.formats import columns
 from traces.formats.bytes_in import one_line
 from traces.formats.reading import Chunk, check_options, file_sha256, file_trace
 from traces.schema import BATCH_ROWS, PREFIX, SCHEMA, SCHEMA_VERSION, TraceMeta, conform, ints
+from traces.signal import SIGNAL, SIGNAL_SCHEMA, Signal
 from traces.stream import StreamTrace, Trace
 
 
 class Parquet:
     name = "parquet"
-    summary = "offspec's own traces as they are; other Parquet by column names or options as for csv"
+    summary = "offspec's own traces and signals as they are; other Parquet by column names or options as for csv"
 
     def sniff(self, path: Path, head: bytes) -> int:
         return 3 if head[:4] == b"PAR1" else 0
 
-    def open(self, path: Path, options: Mapping[str, str]) -> Trace:
+    def open(self, path: Path, options: Mapping[str, str]) -> Trace | Signal:
         with open_parquet(path) as file:
             meta = canonical_meta(path, file)
             if meta is not None:
                 check_options(options, (), f"{path} (a trace of offspec's own)")
+                if meta.kinds == (SIGNAL,):
+                    return Signal(meta, lambda: _samples(path), lambda: f"signal {file_sha256(path)}")
                 return canonical_trace(path, meta, file.metadata.num_rows)
             return _foreign(path, file, options)
 
@@ -57,7 +60,7 @@ def canonical_meta(path: Path, file: pq.ParquetFile) -> TraceMeta | None:
         raise InvalidInput(f"{path}: metadata {PREFIX}*: {error}; expected what offspec wrote; compile it again") from error
     if meta.schema_version > SCHEMA_VERSION:
         raise InvalidInput(f"{path}: schema version {meta.schema_version}; expected at most {SCHEMA_VERSION}; use a newer offspec")
-    missing = set(SCHEMA.names) - set(file.schema_arrow.names)
+    missing = set((SIGNAL_SCHEMA if meta.kinds == (SIGNAL,) else SCHEMA).names) - set(file.schema_arrow.names)
     if missing:
         raise InvalidInput(f"{path}: column {', '.join(sorted(missing))} is missing; expected a canonical trace; compile it again")
     return meta
@@ -98,6 +101,16 @@ def canonical_batches(path: Path) -> Iterator[pa.RecordBatch]:
                     )
                 last = int(arrival[-1]) if len(arrival) else last
                 yield batch
+
+
+def _samples(path: Path) -> Iterator[pa.RecordBatch]:
+    """Batches of a signal that was written by offspec."""
+    with open_parquet(path) as file:
+        try:
+            for batch in file.iter_batches(BATCH_ROWS, columns=SIGNAL_SCHEMA.names):
+                yield pa.RecordBatch.from_arrays([conform(batch.column(f.name), f.type) for f in SIGNAL_SCHEMA], schema=SIGNAL_SCHEMA)
+        except (pa.ArrowException, OSError) as error:
+            raise InvalidInput(f"{path}: {one_line(error)}; expected a readable signal; the file is damaged: import it again") from error
 
 
 def _foreign(path: Path, file: pq.ParquetFile, options: Mapping[str, str]) -> Trace:

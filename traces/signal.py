@@ -1,0 +1,116 @@
+"""Signals: samples of usage in time (CPU of a VM, queries per second of a container), which are not requests and are never replayed.
+
+The second, small schema: one row is one sample of one metric of one series; metrics have their unit in the name. Samples of a series are in
+the order of time; series may follow one another.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from traces.characterise import rounded, spread_of
+from traces.errors import InvalidInput
+from traces.publishing import part_beside, put_in_place
+from traces.schema import BATCH_ROWS, LABEL, TraceMeta
+
+SIGNAL = "signal"
+"""Stands as the kind in a signal's metadata."""
+
+SIGNAL_SCHEMA = pa.schema(
+    [
+        pa.field("t_ns", pa.int64(), nullable=False),
+        pa.field("series", LABEL, nullable=False),
+        pa.field("metric", LABEL, nullable=False),
+        pa.field("value", pa.float64(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Signal:
+    """`make`: batches of SIGNAL_SCHEMA from the start at each call. `origin`: as a trace's identity."""
+
+    meta: TraceMeta
+    make: Callable[[], Iterator[pa.RecordBatch]]
+    origin: Callable[[], str]
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        return self.make()
+
+    def identity(self) -> str:
+        return self.origin()
+
+    def refusal(self, spec: object) -> InvalidInput:
+        """What to say where requests are wanted."""
+        return InvalidInput(
+            f"{spec}: {self.meta.importer} reads samples of usage (a signal) from it, not requests; expected a trace of requests; "
+            "describe it with offspec trace info, or write it as Parquet with offspec trace import"
+        )
+
+
+def describe_signal(signal: Signal) -> dict[str, Any]:
+    """The figures, as `trace info --json` prints them. Holds 8 bytes a sample. Raises InvalidInput for a signal without samples."""
+    series: set[str] = set()
+    values: dict[str, list[Any]] = {}
+    first, last, samples = 2**63 - 1, -(2**63), 0
+    for batch in signal.batches():
+        if not batch.num_rows:
+            continue
+        samples += batch.num_rows
+        stamps = batch.column("t_ns").to_numpy()
+        first, last = min(first, int(stamps.min())), max(last, int(stamps.max()))
+        used = batch.column("series")
+        series.update(used.dictionary.take(used.indices.unique()).to_pylist())
+        metric = batch.column("metric")
+        codes, numbers = metric.indices.to_numpy(), batch.column("value").to_numpy()
+        for code in np.unique(codes):
+            values.setdefault(metric.dictionary[int(code)].as_py(), []).append(numbers[codes == code])
+    if not samples:
+        raise _empty(signal)
+    said: dict[str, Any] = {
+        "kind": SIGNAL,
+        "samples": samples,
+        "series": len(series),
+        "span_s": rounded((last - first) / 1e9, 10),
+        "resolution_ns": signal.meta.arrival_resolution_ns,
+        "metrics": {name: spread_of(np.concatenate(found)) for name, found in sorted(values.items())},
+    }
+    return said | ({"notes": signal.meta.loss_notes} if signal.meta.loss_notes else {})
+
+
+@dataclass(frozen=True)
+class Saved:
+    path: Path
+    rows: int
+    bytes: int
+    span_ns: int
+
+
+def save_signal(signal: Signal, path: Path) -> Saved:
+    """Writes `signal` as Parquet at `path`, whole or not at all. Raises InvalidInput for one without samples."""
+    if not path.parent.is_dir():
+        raise InvalidInput(f"{path}: no folder {path.parent}; expected one that exists; make it first")
+    rows, first, last = 0, 2**63 - 1, -(2**63)
+    with part_beside(path.parent) as part:
+        with pq.ParquetWriter(part, SIGNAL_SCHEMA, compression="zstd") as writer:
+            for batch in signal.batches():
+                if batch.num_rows:
+                    writer.write_batch(batch, row_group_size=BATCH_ROWS)
+                    stamps = batch.column("t_ns").to_numpy()
+                    rows, first, last = rows + batch.num_rows, min(first, int(stamps.min())), max(last, int(stamps.max()))
+            if not rows:
+                raise _empty(signal)
+            meta = dataclasses.replace(signal.meta, rows=rows, span_ns=last - first, sorted=False)
+            writer.add_key_value_metadata(meta.to_metadata())
+        put_in_place(part, path)
+    return Saved(path, rows, path.stat().st_size, last - first)
+
+
+def _empty(signal: Signal) -> InvalidInput:
+    return InvalidInput(f"{signal.meta.name}: no samples; expected at least one; check the file")
