@@ -11,16 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from traces.characterise import rounded, spread_of
+from traces.characterise import QUANTILES, rounded
 from traces.errors import InvalidInput
+from traces.portrait.bins import WIDTH, Binned
 from traces.publishing import part_beside, put_in_place
 from traces.schema import BATCH_ROWS, LABEL, TraceMeta
 
 SIGNAL = "signal"
 """Stands as the kind in a signal's metadata."""
+
+EXACT_SAMPLES = 1 << 20
 
 SIGNAL_SCHEMA = pa.schema(
     [
@@ -55,9 +59,11 @@ class Signal:
 
 
 def describe_signal(signal: Signal) -> dict[str, Any]:
-    """The figures, as `trace info --json` prints them. Holds 8 bytes a sample. Raises InvalidInput for a signal without samples."""
+    """The figures, as `trace info --json` prints them, in memory that grows with the series alone. Raises InvalidInput for a signal without
+    samples.
+    """
     series: set[str] = set()
-    values: dict[str, list[Any]] = {}
+    values: dict[str, _Values] = {}
     first, last, samples = 2**63 - 1, -(2**63), 0
     for batch in signal.batches():
         if not batch.num_rows:
@@ -70,7 +76,7 @@ def describe_signal(signal: Signal) -> dict[str, Any]:
         metric = batch.column("metric")
         codes, numbers = metric.indices.to_numpy(), batch.column("value").to_numpy()
         for code in np.unique(codes):
-            values.setdefault(metric.dictionary[int(code)].as_py(), []).append(numbers[codes == code])
+            values.setdefault(metric.dictionary[int(code)].as_py(), _Values()).add(numbers[codes == code])
     if not samples:
         raise _empty(signal)
     said: dict[str, Any] = {
@@ -79,9 +85,40 @@ def describe_signal(signal: Signal) -> dict[str, Any]:
         "series": len(series),
         "span_s": rounded((last - first) / 1e9, 10),
         "resolution_ns": signal.meta.arrival_resolution_ns,
-        "metrics": {name: spread_of(np.concatenate(found)) for name, found in sorted(values.items())},
+        "metrics": {name: found.spread() for name, found in sorted(values.items())},
     }
     return said | ({"notes": signal.meta.loss_notes} if signal.meta.loss_notes else {})
+
+
+class _Values:
+    """Of one metric: exact while they are few, then quantiles within a bin's width."""
+
+    def __init__(self) -> None:
+        self._count, self._sum, self._least, self._most = 0, 0.0, np.inf, -np.inf
+        self._held: list[npt.NDArray[np.float64]] = []
+        self._binned = Binned()
+
+    def add(self, numbers: npt.NDArray[np.float64]) -> None:
+        rows = np.arange(self._count, self._count + len(numbers), dtype=np.int64)
+        self._binned.add(numbers, rows)
+        self._count, self._sum = self._count + len(numbers), self._sum + float(numbers.sum())
+        self._least, self._most = min(self._least, float(numbers.min())), max(self._most, float(numbers.max()))
+        if self._count <= EXACT_SAMPLES:
+            self._held.append(numbers)
+        else:
+            self._held = []
+
+    def spread(self) -> dict[str, Any]:
+        """As a column of a trace is described; `within` is the relative error of quantiles that are not exact."""
+        bins = self._binned.bins()
+        if self._held or bins is None:
+            levels = np.percentile(np.concatenate(self._held), QUANTILES).tolist()
+        else:
+            inner = [bins.quantile(level / 100) for level in QUANTILES[1:-1]]
+            levels = [self._least, *inner, self._most]
+        said: dict[str, Any] = {f"p{level}": rounded(value) for level, value in zip(QUANTILES, levels, strict=True)}
+        said |= {"mean": rounded(self._sum / self._count), "sum": rounded(self._sum, 12), "n": self._count}
+        return said if self._held else said | {"within": WIDTH}
 
 
 @dataclass(frozen=True)

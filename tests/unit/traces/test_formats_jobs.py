@@ -9,7 +9,7 @@ import pytest
 from tests.property import trace_samples_of_clusters as samples
 from tests.unit.traces.rows import column, facts, real
 from tests.unit.traces.test_formats import refused, write
-from traces.characterise import describe, spread_of
+from traces.characterise import describe
 from traces.source import open_trace
 from traces.stream import Trace
 
@@ -135,7 +135,9 @@ def test_the_real_slice_of_borg_gives_its_facts() -> None:
     trace = open_trace(path, options={"event": "all", "sort": "true"})
     assert len(column(trace, "arrival_ns")) == known["rows"] and len(set(column(trace, "session_id"))) == known["collections"]
     assert column(trace, "arrival_ns").count(0) == known["time_zero"]
-    assert spread_of(np.array([float(each or "nan") for each in labels(trace, "cpus")])) == known["cpu_request_norm"]
+    asked, said = np.array([float(each or "nan") for each in labels(trace, "cpus")]), known["cpu_request_norm"]
+    assert len(asked) == said["n"] and asked.sum() == pytest.approx(said["sum"], rel=1e-11)
+    assert [np.percentile(asked, level) for level in (25, 50, 99)] == pytest.approx([said["p25"], said["p50"], said["p99"]], rel=1e-5)
     assert len(set(labels(trace, "machine"))) == known["machines"]
     assert "sort=true" in refused(path), "its rows are in no order"
 

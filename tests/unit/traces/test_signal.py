@@ -128,6 +128,18 @@ def test_a_signal_is_imported_as_samples_and_read_again(opendc: Path, tmp_path: 
     assert "no whole Parquet file" in refused_signal(out)
 
 
+def test_quantiles_of_many_samples_are_known_within_a_bin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    signal = signal_of(write(tmp_path / "1.csv", samples.BITBRAINS))
+    exact = describe_signal(signal)["metrics"]["cpu_usage_mhz"]
+    monkeypatch.setattr("traces.signal.EXACT_SAMPLES", 1)
+    rough = describe_signal(signal)["metrics"]["cpu_usage_mhz"]
+    assert "within" not in exact and rough["within"] == 0.01
+    assert {name: rough[name] for name in ("p0", "p100", "sum", "n", "mean")} == {
+        name: exact[name] for name in ("p0", "p100", "sum", "n", "mean")
+    }
+    assert rough["p50"] == pytest.approx(exact["p50"], rel=0.01)
+
+
 def test_a_signal_without_samples_leaves_no_file(tmp_path: Path) -> None:
     empty = Signal(signal_of(write(tmp_path / "1.csv", samples.BITBRAINS)).meta, lambda: iter(()), lambda: "none")
     with pytest.raises(InvalidInput, match="no samples; expected at least one"):
