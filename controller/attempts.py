@@ -44,6 +44,7 @@ class AttemptRecord:
     applied: tuple[Mapping[str, Any], ...] = ()  # Violate's answer: violation, unit, asked, mechanism, fidelity, at_second
     target: Mapping[str, Any] = field(default_factory=dict)  # Finish's `target`: cpu_ns over the measured window, rss_bytes
     workload_doses: Mapping[str, float] = field(default_factory=dict)  # measured on the compiled trace
+    off_nominal: Mapping[str, Any] = field(default_factory=dict)  # violation of the workload -> distance (controller.workload_distance)
     cleanup: Mapping[str, Any] = field(default_factory=dict)  # by agent: verdict (clean, dirty, unknown), left, changed
     clock: Mapping[str, Any] = field(default_factory=dict)
     self_check: Mapping[str, Any] = field(default_factory=dict)  # the load agents' own verdicts, by agent

@@ -25,6 +25,7 @@ from controller.progress import Progress, human_duration
 from controller.runner import Runner
 from controller.store import RunFolder, write_whole
 from controller.versions import versions
+from controller.workload_distance import off_nominal
 from controller.workloads import check_trace, compile_all
 from protos.offspec.v1 import agent_link_pb2 as pb
 from traces.errors import Interrupted, InvalidInput, PreflightFailed
@@ -173,6 +174,10 @@ async def _run(campaign: Campaign, plan: Plan, folder: RunFolder, journal: Journ
     workloads = await asyncio.to_thread(compile_all, campaign, plan, folder.traces)
     for text in dict.fromkeys(note for made in workloads.values() for note in made.notes):
         _say(options, f"  trace: {text}")
+    distances = await asyncio.to_thread(off_nominal, plan.trials, workloads)
+    for condition, each in distances.items():
+        for violation, said in each.items():
+            _say(options, f"  {condition}: {violation} takes the workload this far from nominal: {said['words']}")
     for made in workloads.values():
         cluster.link.offer_trace(made.sha256, made.path)
     cluster.link.artifact_path = folder.artifact
@@ -184,6 +189,7 @@ async def _run(campaign: Campaign, plan: Plan, folder: RunFolder, journal: Journ
         journal=journal,
         link=cluster.link,
         workloads=workloads,
+        off_nominal=distances,
         progress=progress,
     )
     cluster.link.on_telemetry = progress.telemetry

@@ -40,6 +40,7 @@ class Runner:
         journal: Journal,
         link: LinkServer,
         workloads: Mapping[str, Compiled],
+        off_nominal: Mapping[str, Mapping[str, Any]],
         progress: Progress,
     ) -> None:
         self._campaign = campaign
@@ -48,6 +49,7 @@ class Runner:
         self._journal = journal
         self._link = link
         self._workloads = workloads
+        self._off_nominal = off_nominal
         self._progress = progress
         self._served = {r.variant for r in journal.records() if r.failure_class is None}
 
@@ -193,6 +195,7 @@ class Runner:
             target=target,
             cleanup=got.cleanup,
             workload_doses=doses_given(self._workloads, trial),
+            off_nominal=self._off_nominal.get(trial.condition, {}),
             clock={a: f.get("clock", {}) for a, f in got.finished.items()},
             self_check=self_check,
             started_unix_ns=begun_unix_ns,

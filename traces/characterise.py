@@ -7,10 +7,11 @@ rounded to six digits. Memory is constant in the length of the trace (`traces.po
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from traces import zipf
 from traces.dependence import autocorrelation, hurst
@@ -68,11 +69,11 @@ def figures(portrait: Portrait) -> dict[str, Any]:
         approximate["working_set"] = f"HyperLogLog, standard error {ERROR:.1%}"
     for name in _SIZES:
         if name in portrait.columns:
-            said[name], error = spread_of(portrait.columns[name])
+            said[name], error = _column(portrait.columns[name])
             approximate |= {name: error} if error else {}
     for name, source, unit in (("len_bytes", "length", 1.0), ("service_s", "service_ns", 1e9)):
         if source in portrait.columns:
-            said[name], error = spread_of(portrait.columns[source], unit)
+            said[name], error = _column(portrait.columns[source], unit)
             approximate |= {name: error} if error else {}
     if portrait.blocks_of_request.count:
         said["prefixes"] = _prefixes(portrait)
@@ -170,12 +171,22 @@ def _burstiness(portrait: Portrait) -> dict[str, Any]:
     }
 
 
-def spread_of(column: Column, unit: float = 1.0) -> tuple[dict[str, Any], str]:
-    """Quantiles, mean and sum of a column in so many of its own units; and how far the quantiles may err, "" for not at all."""
+def spread_of(values: npt.NDArray[Any]) -> dict[str, Any]:
+    """Quantiles, mean and sum of values that are all at hand."""
+    numbers = values.astype(np.float64)
+    return _spread(np.percentile(numbers, QUANTILES).tolist(), float(numbers.mean()), float(numbers.sum()), len(numbers))
+
+
+def _column(column: Column, unit: float = 1.0) -> tuple[dict[str, Any], str]:
+    """The same of a column in so many of its own units; and how far the quantiles may err, "" for not at all."""
     levels, error = column.quantiles(QUANTILES)
-    said: dict[str, Any] = {f"p{level}": rounded(value / unit) for level, value in zip(QUANTILES, levels, strict=True)}
-    whole = {"mean": rounded(column.sum / column.count / unit), "sum": rounded(column.sum / unit, 12), "n": column.count}
-    return said | whole, f"quantiles within {error:.0%}" if error else ""
+    said = _spread([level / unit for level in levels], column.sum / column.count / unit, column.sum / unit, column.count)
+    return said, f"quantiles within {error:.0%}" if error else ""
+
+
+def _spread(levels: Sequence[float], mean: float, total: float, count: int) -> dict[str, Any]:
+    said: dict[str, Any] = {f"p{level}": rounded(value) for level, value in zip(QUANTILES, levels, strict=True)}
+    return said | {"mean": rounded(mean), "sum": rounded(total, 12), "n": count}
 
 
 def popularity(ranked: Ranked) -> dict[str, Any]:
@@ -247,7 +258,7 @@ def _prefixes(portrait: Portrait) -> dict[str, Any]:
     if blocks.count:
         said["infinite_cache_block_hit_ratio"] = rounded(1 - unique / blocks.count)
         said["lru_hit_ratio"] = [{"cache_blocks": size, "ratio": rounded(blocks.reuse.hit_ratio(size), 4)} for size in cache_sizes(unique)]
-    return said | {"hash_ids_per_req": spread_of(portrait.blocks_of_request)[0]}
+    return said | {"hash_ids_per_req": _column(portrait.blocks_of_request)[0]}
 
 
 def _sessions(sessions: Objects) -> dict[str, Any]:

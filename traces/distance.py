@@ -75,8 +75,8 @@ class Comparison:
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
 
-    def along(self, dimension: str) -> Distance | None:
-        return next((each for each in self.distances if each.dimension == dimension), None)
+    def in_dimension(self, name: str) -> Distance | None:
+        return next((each for each in self.distances if each.dimension == name), None)
 
     @property
     def words(self) -> str:
@@ -87,6 +87,31 @@ class Comparison:
             return "nothing beyond chance: these may be two samples of one workload"
         told = [f"off along {', '.join(off)}"] if off else []
         return "; ".join([*told, *only])
+
+
+BENT: Mapping[str, tuple[str, ...]] = {
+    "rate": ("rate",),
+    "rate over time": ("rate", "burstiness"),
+    "phase": ("rate", "burstiness"),
+    "length": ("rate",),
+    "gaps": ("gaps", "burstiness"),
+    "ops": ("ops",),
+    "order": ("reuse", "prefixes"),
+    "popularity": ("popularity",),
+    "popularity over time": ("reuse", "popularity"),
+    "keys over time": ("reuse", "popularity"),
+    "key space": ("popularity", "reuse"),
+    "key space over time": ("popularity", "reuse"),
+    "sizes": ("req_bytes", "resp_bytes"),
+    "tokens": ("prompt_tokens", "output_tokens"),
+}
+"""What a transform says that it changes -> the dimensions in which that shows."""
+
+
+def along(found: Comparison, changes: str) -> Distance:
+    """The distance along what a transform changes: the farthest of the dimensions in which that shows, of all where that is not known."""
+    shown = [each for name in BENT.get(changes, ()) if (each := found.in_dimension(name)) is not None]
+    return max(shown or found.distances, key=lambda each: each.apart.wasserstein)
 
 
 def compare_traces(a: Trace, b: Trace, *, same_keys: bool | None = None) -> Comparison:

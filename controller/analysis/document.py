@@ -9,6 +9,7 @@ from controller.analysis.retention import retentions
 from controller.analysis.sequential import looks_of
 from controller.analysis.tables import by_second, read_table
 from controller.analysis.trial import trial_entry
+from controller.analysis.workloads import workloads_off_nominal
 from controller.attempts import AttemptRecord
 from controller.campaign import Design, Objectives
 
@@ -39,6 +40,7 @@ def build_document(
         "goodput_within_us": goodput_us,
         "trials": entries,
         "scores": [score.to_json() for score in scores],
+        "workloads": workloads_off_nominal(entries),
         "looks": [dict(each) for each in looks],
         "looks_allowed": looks_of(design),
         "findings": [*findings(entries, scores), *stopping(design, looks)],

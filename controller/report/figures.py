@@ -8,7 +8,7 @@ from controller.analysis.hdr import merged
 from controller.analysis.retention import usable
 from controller.analysis.tables import by_second, histograms, read_table
 from controller.campaign import NOMINAL
-from controller.report.plots import Band, Line, Plot, draw, legend, linear_axis, log_axis, quantile_axis
+from traces.plots import Band, Line, Plot, draw, legend, linear_axis, log_axis, quantile_axis
 
 Entry = Mapping[str, Any]
 
@@ -42,6 +42,26 @@ def latency_panels(entries: Sequence[Entry], run_dir: Path) -> list[dict[str, st
 
 def ordered_conditions(entries: Sequence[Entry]) -> list[str]:
     return sorted(dict.fromkeys(e["condition"] for e in entries), key=lambda c: (c != NOMINAL, c))
+
+
+def workload_panels(document: Mapping[str, Any]) -> list[dict[str, str]]:
+    """One panel a violation of the workload and metric, one line a variant: what is kept, by how far the workload was from nominal."""
+    panels = []
+    for violation in dict.fromkeys(each["violation"] for each in document["workloads"]):
+        mine = [each for each in document["workloads"] if each["violation"] == violation]
+        far = {each["condition"]: each["distance"] for each in mine}
+        for metric, name in (("response_p99", "response p99"), ("goodput", "goodput")):
+            scores = [s for s in document["scores"] if s["metric"] == metric and s["condition"] in far and s["value"] is not None]
+            lines = []
+            for i, variant in enumerate(dict.fromkeys(s["variant"] for s in scores)):
+                points = sorted((far[s["condition"]], s["value"]) for s in scores if s["variant"] == variant)
+                lines.append(Line(variant, [(0.0, 1.0), *points], i % 8, dots=True))
+            if lines:
+                x = linear_axis(f"distance from nominal in {mine[0]['what']}", max(far.values()))
+                y = linear_axis("share of nominal kept", max(1.0, *(y for line in lines for _, y in line.points)))
+                svg = draw(Plot(f"{name} kept, by how far {violation} took the workload", x, y, lines))
+                panels.append({"name": f"{violation}: {name} kept", "svg": svg, "legend": legend(lines)})
+    return panels
 
 
 def time_lines(entries: Sequence[Entry], run_dir: Path, records: Mapping[tuple[str, int], Any]) -> list[dict[str, str]]:

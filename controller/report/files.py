@@ -13,7 +13,7 @@ from markupsafe import Markup
 from controller.analysis.retention import METRICS
 from controller.attempts import AttemptRecord
 from controller.campaign import NOMINAL
-from controller.report.figures import latency_panels, ordered_conditions, time_lines
+from controller.report.figures import latency_panels, ordered_conditions, time_lines, workload_panels
 from controller.store import write_whole
 
 _METRIC_NAMES = {
@@ -41,6 +41,7 @@ def write_report(
         "document": document,
         "banner": banner(entries),
         "tables": [t for m in METRICS if (t := retention_table(document, m))],
+        "workload_panels": workload_panels(document),
         "latency": latency_panels(entries, run_dir),
         "time_lines": time_lines(entries, run_dir, by_attempt),
         "doses": [{"trial": e["id"], **d} for e in entries for d in e["dose"]],

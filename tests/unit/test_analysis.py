@@ -12,8 +12,8 @@ from controller.analysis.retention import log_interval, noise_floor, portability
 from controller.campaign import Objectives
 from controller.exits import exit_code
 from controller.report.files import banner, retention_table
-from controller.report.plots import Line, Plot, draw, linear_axis, log_axis
 from controller.verdict import Evidence, judge
+from traces.plots import Line, Plot, draw, linear_axis, log_axis
 
 
 def entry(variant: str, condition: str, block: int, p50: float, **more: Any) -> dict[str, Any]:

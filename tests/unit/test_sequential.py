@@ -135,7 +135,7 @@ def runner(journal: Journal, ratios: Sequence[float]) -> Scripted:
     campaign, plan = campaign_and_plan()
     progress = Progress(len(plan.trials), 0, 1.0, stream=io.StringIO())
     made = Scripted(
-        campaign=campaign, plan=plan, folder=None, journal=journal, link=None, workloads={}, progress=progress
+        campaign=campaign, plan=plan, folder=None, journal=journal, link=None, workloads={}, off_nominal={}, progress=progress
     )  # type: ignore[arg-type]  # fmt: skip
     return made.prepare(ratios)
 

@@ -66,7 +66,7 @@ def test_a_transform_moves_its_own_dimension_alone(name: str, value: float | str
 
 
 def test_a_speedup_of_2_lies_a_third_away_in_rate() -> None:
-    found = bent("speedup", 2).along("rate")
+    found = bent("speedup", 2).in_dimension("rate")
     assert found is not None and found.apart.wasserstein == pytest.approx(1 / 3, abs=0.01)
     assert "requests per second: 0.33" in found.words and "mean 5,0" in found.words
 

@@ -12,12 +12,14 @@ _MOST_POINTS = 400
 
 @dataclass(frozen=True)
 class Line:
-    """One line: its name for the legend, its points, its colour class (0 to 7)."""
+    """One line: its name for the legend, its points, its colour class (0 to 7); with a dot at each point, or the area below filled."""
 
     name: str
     points: Sequence[tuple[float, float]]
     color: int
     dashed: bool = False
+    dots: bool = False
+    area: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,9 +132,15 @@ def draw(plot: Plot) -> str:
     center = _TOP + down / 2
     out.append(f'<text class="axis" transform="translate(13 {center}) rotate(-90)" text-anchor="middle">{escape(plot.y.label)}</text>')
     for line in plot.lines:
-        points = " ".join(f"{x_of(x)},{y_of(y)}" for x, y in thin(line.points))
+        places = [(x_of(x), y_of(y)) for x, y in thin(line.points)]
+        points = " ".join(f"{x},{y}" for x, y in places)
+        if line.area and places:
+            ground = HEIGHT - _BOTTOM
+            out.append(f'<polygon class="area c{line.color}" points="{places[0][0]},{ground} {points} {places[-1][0]},{ground}"/>')
         dash = ' stroke-dasharray="5 4"' if line.dashed else ""
         out.append(f'<polyline class="line c{line.color}" points="{points}"{dash}><title>{escape(line.name)}</title></polyline>')
+        if line.dots:
+            out += [f'<circle class="dot c{line.color}" cx="{x}" cy="{y}" r="3.5"/>' for x, y in places]
     out.append("</svg>")
     return "".join(out)
 
