@@ -18,9 +18,10 @@ from typing import Any
 import psutil
 import pyarrow as pa
 
-from agent import launcher, quarantine, snapshot
+from agent import foreign, launcher, quarantine, snapshot
 from agent.dose import DoseWatch
 from agent.endpoint import Endpoint
+from agent.foreign import CoreUse
 from agent.launcher import Child, LaunchFailed
 from agent.ledger import Ledger, work_folder
 from agent.metrics import Figures
@@ -68,10 +69,11 @@ class Clock:
 
 @dataclass
 class _Window:
-    """CPU time of the system over the measured seconds, read at their very edges."""
+    """CPU time of the system over the measured seconds, and of all on its cores, read at their very edges."""
 
     begin_ns: int | None = None
     end_ns: int | None = None
+    cores: list[CoreUse | None] = field(default_factory=list)
 
 
 @dataclass
@@ -319,10 +321,12 @@ class Trial:
 
     def _watch_window(self, t0_ns: int, warmup_s: int, measure_s: int) -> None:
         assert self._scope is not None
+        cores = self._scope.cores_allowed()
         for name, second in (("begin_ns", warmup_s), ("end_ns", warmup_s + measure_s)):
             if self._stopped.wait(max(0.0, (t0_ns + second * 1_000_000_000 - time.monotonic_ns()) / 1e9)):
                 return
             setattr(self._window, name, self._scope.usage_ns())
+            self._window.cores.append(foreign.read(cores, self.cgroups, self.ledger.lease))
 
     def finish(self) -> dict[str, Any]:
         for thread in self._threads:
@@ -358,6 +362,7 @@ class Trial:
             "cpu_ns": None if begin is None or end is None else end - begin,
             "rss_bytes": self._scope.resident_bytes(),
             "cores_allowed": sorted(self._scope.cores_allowed()),
+            "foreign": foreign.share(*self._window.cores) if len(self._window.cores) == 2 else None,
         }
 
     # --- the way back

@@ -235,6 +235,7 @@ class Gates(_Model):
     slip_p99: AtMostTime = at_most_time("<= 1ms")
     dose: AtLeastShare = at_least_share(">= 90%")
     steal: AtMostShare = at_most_share("<= 1%")
+    foreign: AtMostShare = at_most_share("<= 10%")
 
 
 class Violated(_Model):

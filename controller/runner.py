@@ -168,6 +168,7 @@ class Runner:
                 child=got.deployed.get("child", {}),
                 doses=dose_summaries(self._folder.path, trial.id, number, phases.warmup_s, phases.measure_s),
                 dose_gate=self._campaign.gates.dose.value,
+                foreign_gate=self._campaign.gates.foreign.value,
                 failure_class=got.failure_class,
                 failure=got.failure,
                 step=got.step,

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from controller.attempts import FailureClass, Outcome, Verdict
 
+_HOPELESS = 3
 _WORSE: Mapping[str, int] = {"valid": 0, "suspect": 1, "invalid": 2}
 
 
@@ -19,6 +20,8 @@ class Evidence:
     doses: Sequence[Mapping[str, Any]] = ()
     """Summaries over the measured seconds: violation, unit, asked, measured, coverage, verdict."""
     dose_gate: float = 0.9
+    foreign_gate: float = 0.1
+    """Most of one core that others may have taken of the system's cores; three times that, and it is no measurement of the system."""
     failure_class: str | None = None
     failure: str | None = None
     step: str = ""
@@ -55,6 +58,10 @@ def judge(seen: Evidence) -> Judged:
             given = f"{dose['asked']:g} {dose['unit']} asked, {dose['measured']:.3g} given"
             held.append(("invalid", f"{what}: {given}, right in {dose['coverage']:.0%} of the seconds (gate {seen.dose_gate:.0%})"))
     held += [("invalid", f"the system was not started as asked: {wrong}") for wrong in seen.child.get("differs", ())]
+    others = seen.target.get("foreign")
+    if others is not None and others > seen.foreign_gate:
+        how_much = f"others took {others:.0%} of a core from the system's cores (gate {seen.foreign_gate:.0%})"
+        held.append(("invalid" if others > _HOPELESS * seen.foreign_gate else "suspect", how_much))
     held += [("suspect", f"left behind: {left}") for left in seen.not_cleaned]
     for agent, found in seen.cleanup.items():
         held += [("suspect", f"left behind on {agent}: {left}") for left in found["left"] if found["verdict"] == "dirty"]

@@ -54,6 +54,7 @@ def trial_entry(record: AttemptRecord, run_dir: Path, goodput_us: float | None) 
         "response_us": quantiles_us(hdr["response"], counts["timed_out"]),
         "cpu_s": None if cpu_ns is None else round(cpu_ns / 1e9, 6),
         "requests_per_cpu_s": round(counts["completed"] / (cpu_ns / 1e9), 3) if cpu_ns and counts["completed"] else None,
+        "foreign": record.target.get("foreign"),
         "saturated": any(s.get("saturated") for s in record.self_check.values()),
         "dose": _doses(record, run_dir),
         "cleanup": _cleanup(record),

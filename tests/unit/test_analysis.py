@@ -165,3 +165,12 @@ def test_the_reason_that_made_a_trial_invalid_is_read_first() -> None:
     assert judged.verdict == "invalid"
     assert judged.reasons[0].startswith("dose of cpu: 60 percent asked, 30 given")
     assert judged.reasons[1:] == ("slip", "steal")
+
+
+def test_what_others_took_of_the_systems_cores_is_held_against_a_trial() -> None:
+    check = {"a": {"verdict": "valid", "reasons": [], "outcome": "functions"}}
+
+    def verdict(foreign: float | None) -> str:
+        return judge(Evidence(self_check=check, target={"alive": True, "foreign": foreign}, foreign_gate=0.1)).verdict
+
+    assert [verdict(share) for share in (None, 0.05, 0.2, 0.5)] == ["valid", "valid", "suspect", "invalid"]

@@ -1,0 +1,54 @@
+"""A neighbour that nobody ordered, on a real core."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent import foreign
+from agent.ledger import Ledger
+from agent.scope import Cgroups, Scope
+
+CGROUPS = Cgroups()
+CORE = min(os.sched_getaffinity(0))
+SPIN = f"import os; os.sched_setaffinity(0, {{{CORE}}})\nwhile True: pass"
+
+pytestmark = [
+    pytest.mark.skipif(CGROUPS.version == 0, reason="no writable cpu cgroup here (run as root, or delegate one)"),
+    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="wants two cores: one to share, one to look from"),
+]
+
+
+@pytest.fixture
+def scope(tmp_path: Path) -> Iterator[Scope]:
+    ledger = Ledger(tmp_path)
+    made = Scope("target", ledger, CGROUPS)
+    made.spawn([sys.executable, "-c", SPIN])
+    yield made
+    made.end()
+    ledger.close()
+
+
+def others(scope: Scope, seconds: float = 1.0) -> float:
+    lease = scope.token.partition("=")[2].partition("/")[0]
+    time.sleep(0.2)
+    before = foreign.read({CORE}, CGROUPS, lease)
+    time.sleep(seconds)
+    share = foreign.share(before, foreign.read({CORE}, CGROUPS, lease))
+    assert share is not None
+    return share
+
+
+def test_a_stranger_on_the_systems_core_is_seen(scope: Scope) -> None:
+    alone = others(scope)
+    with subprocess.Popen([sys.executable, "-c", SPIN]) as stranger:
+        try:
+            shared = others(scope)
+        finally:
+            stranger.kill()
+    # The scheduler halves the core, or gives each session its half; other tests' remains may add to either.
+    assert shared > alone + 0.2, (alone, shared)
