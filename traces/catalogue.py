@@ -22,6 +22,7 @@ _TWITTER = ("twitter/cache-trace", "1c503676d6972d4394a360e09162149a6c00f516")
 _CLUSTERDATA = ("alibaba/clusterdata", "7a6c496e4f4b6ce6150be8f881cb051bf2abff42")
 _SWIM = ("SWIMProjectUCB/SWIM", "1277c5168034c9e4a690a07cbb1d498619000da6")
 _GPU_2020 = "https://aliopentrace.oss-cn-beijing.aliyuncs.com/v2020GPUTraces"
+_PAI = "an archive: unpack it, and read the csv within with --format alibaba_gpu_2020 and --option sort=true"
 _SPLITWISE = "Patel et al., Splitwise, ISCA 2024"
 _DYNAMO = "Stojkovic et al., DynamoLLM, HPCA 2025"
 _MOONCAKE_CITE = "Qin et al., Mooncake, FAST 2025"
@@ -179,31 +180,41 @@ _ENTRIES = (
     Known(
         "alibaba-genai-2026", "image generation requests, 23 days", _ALIBABA, "Lin et al., SoCC 2025",
         f"{_CLUSTERDATA[0]} cluster-trace-v2026-GenAI",
-        "", _in_git(*_CLUSTERDATA, "cluster-trace-v2026-GenAI/lora_request_trace.csv"), 2_012_418,
+        "alibaba_genai_2026", _in_git(*_CLUSTERDATA, "cluster-trace-v2026-GenAI/lora_request_trace.csv"), 2_012_418,
         "263fb88f1095f62d360cf89ded8cfc24fa2c5d111c1b16e7aaa9ccbfc4b37d78",
-        mind="read it as csv with arrival=gmt_create:iso, kind=llm, op=image",
+    ),
+    Known(
+        "alibaba-dlrm-2025", "instances of recommendation services with GPUs apart, 31 days", _ALIBABA,
+        "Yang et al., GPU-Disaggregated Serving, NSDI 2025",
+        f"{_CLUSTERDATA[0]} cluster-trace-gpu-v2025", "alibaba_dlrm_2025", _in_git(*_CLUSTERDATA,
+        "cluster-trace-gpu-v2025/disaggregated_DLRM_trace.csv"),
+        2_118_900, "fb17bc4b3f412d5280f70f04a1bdf2adfc4429d1e61237a5b106e86206414295",
     ),
     *(
         Known(
             f"alibaba-gpu-2020-{table}", f"{table} of a GPU cluster of 6,500 GPUs, two months", _ALIBABA, _MLAAS_CITE,
             f"{_CLUSTERDATA[0]} cluster-trace-gpu-v2020/README.md", "", (f"{_GPU_2020}/pai_{table}_table.tar.gz",), sha256=sha256,
-            mind="an archive: unpack it; the columns' names are in the repository",
+            mind=mind,
         )
-        for table, sha256 in (
-            ("job", "5aad7f7caac501136d14ed6a48e40546f825d7b0617a3a4f337e2348fe0a6cb0"),
-            ("task", "cd1d6dc3215d2a8607ccf6b6dd952b5db776df86926c73259fea7c1499ac40e5"),
-            ("instance", "1bf1e423a7ce3f8d086699801c362fd56a7182abdb234139e5ebbed97995ca06"),
+        for table, sha256, mind in (
+            ("job", "5aad7f7caac501136d14ed6a48e40546f825d7b0617a3a4f337e2348fe0a6cb0", _PAI),
+            ("task", "cd1d6dc3215d2a8607ccf6b6dd952b5db776df86926c73259fea7c1499ac40e5", _PAI),
+            (
+                "instance", "1bf1e423a7ce3f8d086699801c362fd56a7182abdb234139e5ebbed97995ca06",
+                "an archive: unpack it; the columns' names are in the repository",
+            ),
         )
     ),
     *(
         Known(
-            f"swim-fb-2009-{number}", "MapReduce jobs of Facebook, 24 sampled hours", "BSD-3-Clause", _SWIM_CITE,
+            f"swim-fb-{name}", "MapReduce jobs of Facebook, 24 sampled hours", "BSD-3-Clause", _SWIM_CITE,
             f"{_SWIM[0]} workloadSuite", "swim",
-            _in_git(*_SWIM, f"workloadSuite/FB-2009_samples_24_times_1hr_{number}.tsv"), size, sha256,
+            _in_git(*_SWIM, f"workloadSuite/FB-{name.replace('-', '_samples_24_times_1hr_')}.tsv"), size, sha256,
         )
-        for number, size, sha256 in (
-            (0, 198_743, "5033ea98faed398b132957e4555c9ba88653d1ffaac470f370b761b79cd44c19"),
-            (1, 223_858, "b6056e0f7686b475935ce613a96b1916c84daf52dfa1aff82172d87900e961d8"),
+        for name, size, sha256 in (
+            ("2009-0", 198_743, "5033ea98faed398b132957e4555c9ba88653d1ffaac470f370b761b79cd44c19"),
+            ("2009-1", 223_858, "b6056e0f7686b475935ce613a96b1916c84daf52dfa1aff82172d87900e961d8"),
+            ("2010-0", 898_688, "65f758ecd0495955de30c560b2d57fc351c9b2c89117b82f16b2f8f30fb4e9d9"),
         )
     ),
     Known(
@@ -224,8 +235,20 @@ _ENTRIES = (
     ),
     Known(
         "alibaba-cluster-2018", "batch jobs and services of 4,000 machines, eight days, 48 GB", _ALIBABA, "Alibaba ClusterData201808",
-        f"{_CLUSTERDATA[0]} cluster-trace-v2018/trace_2018.md",
+        f"{_CLUSTERDATA[0]} cluster-trace-v2018/trace_2018.md", "alibaba_cluster_2018",
         ask="the owner asks for a short survey: http://alibabadeveloper.mikecrm.com/BdJtacN",
+    ),
+    Known(
+        "alibaba-block-2020", "disk requests of 1,000 virtual disks, one month, 751 GB", _CC_BY,
+        "Li et al., An In-Depth Analysis of Cloud Block Storage Workloads, IISWC 2020",
+        "alibaba/block-traces README.md", "alibaba_block",
+        ask="the owner asks for a short survey: https://yida.alibaba-inc.com/o/alibaba_block_traces_2020_survey",
+    ),
+    Known(
+        "google-borg-2019", "jobs and tasks of eight Borg cells, one month, 2.4 TiB", _CC_BY,
+        "Tirmazi et al., Borg: the Next Generation, EuroSys 2020", "google/cluster-data ClusterData2019.md", "google_borg_2019",
+        ask="query it in BigQuery and export collection_events or instance_events as csv or JSON: "
+        "https://github.com/google/cluster-data/blob/master/ClusterData2019.md",
     ),
     Known(
         "msr-cambridge", "disk requests of 13 enterprise servers, one week", "SNIA's, to be agreed to",

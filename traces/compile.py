@@ -20,7 +20,7 @@ from traces.compiled import Compiled, open_compiled, preload_rows, shard_batches
 from traces.contents import Tally
 from traces.errors import InvalidInput
 from traces.formats.reading import file_sha256
-from traces.projection import project
+from traces.projection import project, projection_of
 from traces.publishing import part_beside, put_in_place
 from traces.schema import BATCH_ROWS, SCHEMA, TraceMeta, ints
 from traces.stream import Trace, extent, file_sha256_in, limit, rebatched
@@ -111,6 +111,7 @@ def compose(
 ) -> tuple[Trace, tuple[str, ...]]:
     """The trace that will be replayed, still unread, and notes on how it came about."""
     notes: list[str] = []
+    projection_of(trace.meta, driver)  # what cannot be sent at all is said before what it would take
     by_stage: dict[str, list[TransformSpec]] = {"source": [], "pace": [], "bend": []}
     for spec in transforms:
         by_stage[transform_of(spec).stage].append(spec)

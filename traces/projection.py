@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from traces.errors import InvalidInput
 from traces.key_paths import key_targets
 from traces.quantities import parse_size
-from traces.schema import NAME, ints, masked, present, with_columns
+from traces.schema import NAME, TraceMeta, ints, masked, present, with_columns
 from traces.stream import StreamTrace, Trace
 
 Project = Callable[[pa.RecordBatch, Mapping[str, int]], pa.RecordBatch]
@@ -62,16 +62,7 @@ def project(trace: Trace, driver: str, **options: object) -> StreamTrace:
     """`trace` as requests of `driver`. Raises InvalidInput where they do not go together."""
     values = _options(options)
     kinds = trace.meta.kinds
-    kind = kinds[0] if len(kinds) == 1 else ""
-    sends = driver_kind(driver)
-    found = (kind, "", _same) if sends == "" else _PROJECTIONS.get((kind, sends)) or _PROJECTIONS.get(("", sends))
-    if found is None:
-        fitting = sorted({k for k, d in _PROJECTIONS if d == sends and k})
-        raise InvalidInput(
-            f"{trace.meta.name}: a trace of kind {', '.join(kinds) or 'unknown'} cannot drive {driver}; "
-            f"expected kind {', '.join(fitting)}; take another trace or driver"
-        )
-    to_kind, note, change = found
+    to_kind, note, change = projection_of(trace.meta, driver)
     meta = dataclasses.replace(trace.meta, kinds=(to_kind,) if to_kind else kinds)
     if note and meta.importer != "synthesis":  # a synthesis leaves nothing unsaid
         meta = meta.noting(note.format(**values))
@@ -88,6 +79,27 @@ def project(trace: Trace, driver: str, **options: object) -> StreamTrace:
         trace.bounded,
         trace.rate_hint_per_s,
     )
+
+
+def projection_of(meta: TraceMeta, driver: str) -> tuple[str, str, Project]:
+    """The kind that comes out, a note on what it makes up, and how. Raises InvalidInput where trace and driver do not go together."""
+    kind = meta.kinds[0] if len(meta.kinds) == 1 else ""
+    sends = driver_kind(driver)
+    if sends == "":
+        return kind, "", _same
+    if "job" in meta.kinds:
+        raise InvalidInput(
+            f"{meta.name}: jobs say when machines are busy, not what a server is asked: they feed interference, not the request engine; "
+            f"expected a trace of requests for {driver}; take another trace"
+        )
+    found = _PROJECTIONS.get((kind, sends)) or _PROJECTIONS.get(("", sends))
+    if found is None:
+        fitting = sorted({k for k, d in _PROJECTIONS if d == sends and k})
+        raise InvalidInput(
+            f"{meta.name}: a trace of kind {', '.join(meta.kinds) or 'unknown'} cannot drive {driver}; "
+            f"expected kind {', '.join(fitting)}; take another trace or driver"
+        )
+    return found
 
 
 def _options(given: Mapping[str, object]) -> dict[str, int]:
@@ -161,7 +173,16 @@ def _llm_as_http(batch: pa.RecordBatch, values: Mapping[str, int]) -> pa.RecordB
     for tokens, size in (("prompt_tokens", "req_bytes"), ("output_tokens", "resp_bytes")):
         bytes_ = pc.multiply(batch.column(tokens).cast(pa.int64()), values["bytes_per_token"])
         columns[size] = pc.coalesce(batch.column(size), bytes_)
+    columns["req_bytes"] = pc.fill_null(columns["req_bytes"], values["default_bytes"])
     return with_columns(batch, columns)
+
+
+def _llm(batch: pa.RecordBatch, values: Mapping[str, int]) -> pa.RecordBatch:
+    other = _is_op(batch, "image", "embed")
+    if other.any():
+        op = batch.column("op")[int(np.flatnonzero(other)[0])].as_py()
+        raise InvalidInput(f"a trace of op {op}: expected chat or completion for a driver of language models; replay it over http instead")
+    return batch
 
 
 def _kv_as_http(batch: pa.RecordBatch, values: Mapping[str, int]) -> pa.RecordBatch:
@@ -189,6 +210,11 @@ def _sized(batch: pa.RecordBatch, values: Mapping[str, int]) -> pa.Array:
     )
 
 
+def _as_post(batch: pa.RecordBatch, values: Mapping[str, int]) -> pa.RecordBatch:
+    # The driver puts a slash before a target that has none, and encodes what a path cannot carry.
+    return with_columns(batch, {"kind": "http", "op": "POST", "req_bytes": _sized(batch, values)})
+
+
 def _as_flow(batch: pa.RecordBatch, values: Mapping[str, int]) -> pa.RecordBatch:
     return with_columns(batch, {"kind": "flow", "op": "send", "req_bytes": _sized(batch, values)})
 
@@ -213,11 +239,13 @@ _PROJECTIONS: Mapping[tuple[str, str], tuple[str, str, Project]] = {
         _block_as_kv,
     ),
     ("http", "http"): ("http", "", _same),
-    ("llm", "http"): ("http", "inferences stand as posts of {bytes_per_token} bytes a token", _llm_as_http),
+    ("llm", "http"): ("http", "inferences stand as posts of {bytes_per_token} bytes a token, else {default_bytes} bytes", _llm_as_http),
     ("kv", "http"): ("http", "key-value requests stand as GET and PUT of /<key>; " + _MADE_UP, _kv_as_http),
-    ("llm", "llm"): ("llm", "", _same),
+    ("rpc", "http"): ("http", "calls stand as posts to /<who is called>, of their size, else {default_bytes} bytes", _as_post),
+    ("flow", "http"): ("http", "flows stand as posts of their size, else {default_bytes} bytes", _as_post),
+    ("llm", "llm"): ("llm", "", _llm),
     ("block", "block"): ("block", "", _same),
-    ("rpc", "rpc"): ("rpc", "", _as_rpc),
+    ("rpc", "rpc"): ("rpc", "calls of unknown size have {default_bytes} bytes", _as_rpc),
     ("", "rpc"): ("rpc", "requests stand as unary calls of their size, else {default_bytes} bytes", _as_rpc),
     ("flow", "flow"): ("flow", "", _same),
     ("", "flow"): ("flow", "requests stand as sends of their size, else {default_bytes} bytes", _as_flow),

@@ -15,7 +15,7 @@ from traces.formats import oracle_general, vscsi
 
 @dataclass(frozen=True)
 class Sample:
-    """`folder`: name and bytes of each file, instead of a body."""
+    """`folder`: name and bytes of each file, instead of a body. `variants`: other forms that the format reads."""
 
     body: Callable[[], bytes] = bytes
     suffix: str = ""
@@ -23,6 +23,10 @@ class Sample:
     sniffed: bool = True
     why_not: str = ""
     folder: Mapping[str, bytes] = field(default_factory=dict)
+    variants: tuple[str, ...] = ()
+
+    def bodies(self) -> list[bytes]:
+        return [self.body(), *(variant.encode() for variant in self.variants)]
 
 
 def write_sample(parent: Path, name: str) -> Path:
@@ -39,8 +43,8 @@ def write_sample(parent: Path, name: str) -> Path:
     return path
 
 
-def text(body: str, suffix: str = "", options: dict[str, str] | None = None, why_not: str = "") -> Sample:
-    return Sample(lambda: body.encode(), suffix, options or {}, not why_not, why_not)
+def text(body: str, suffix: str = "", options: dict[str, str] | None = None, why_not: str = "", variants: tuple[str, ...] = ()) -> Sample:
+    return Sample(lambda: body.encode(), suffix, options or {}, not why_not, why_not, variants=variants)
 
 
 def _oracle() -> bytes:
@@ -68,16 +72,16 @@ SAMPLES: dict[str, Sample] = {
     "alibaba_cluster_2017": text(clusters.BATCH_2017, ".csv"),
     "alibaba_cluster_2018": text(clusters.BATCH_2018, ".csv"),
     "alibaba_dlrm_2025": text(clusters.DLRM, ".csv"),
-    "alibaba_genai_2026": text(clusters.IMAGES, ".csv"),
-    "alibaba_gpu_2020": text(clusters.PAI_TASKS, ".csv"),
+    "alibaba_genai_2026": text(clusters.IMAGES, ".csv", variants=(clusters.IMAGE_METRIC,)),
+    "alibaba_gpu_2020": text(clusters.PAI_TASKS, ".csv", variants=(clusters.PAI_JOBS,)),
     "alibaba_gpu_2023": text(clusters.POD_LIST, ".csv"),
     "alibaba_microservices_2021": text(clusters.CALLS_2021, ".csv"),
     "alibaba_microservices_2022": text(clusters.CALLS_2022, ".csv"),
     "bitbrains": Sample(folder=clusters.opendc()),
     "blkparse": text(clusters.BLKPARSE, ".txt"),
     "coflow": text(clusters.COFLOW, ".txt"),
-    "fio_iolog": text(clusters.IOLOG_3, ".log"),
-    "google_borg_2019": text(clusters.BORG, ".json"),
+    "fio_iolog": text(clusters.IOLOG_3, ".log", variants=(clusters.IOLOG_2,)),
+    "google_borg_2019": text(clusters.BORG, ".json", variants=(clusters.BORG_INSTANCES,)),
     "swim": text(clusters.SWIM, ".tsv"),
     "tencent_block": text(clusters.TENCENT_BLOCK, ".csv"),
     "access_log": text(

@@ -50,7 +50,7 @@ def call_chunks(path: Path, table: Table, tally: Tally) -> Iterator[Chunk]:
     callee's side); service, um_instance and dm_instance may be missing.
     """
     done = 0
-    for records in _whole_traces(_records(lot) for lot in lots(path, table)):
+    for records in whole_traces(_records(lot) for lot in lots(path, table)):
         calls = _calls(records)
         tally.update({LINES: records.num_rows, "of callees whose callers recorded the same call": records.num_rows - calls.num_rows})
         yield _chunk(calls, done)
@@ -76,7 +76,7 @@ def _named(names: pa.Array) -> pa.Array:
     return pc.if_else(pc.is_in(names, pa.array(UNKNOWN)), None, names).dictionary_encode().cast(_ENCODED)
 
 
-def _whole_traces(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def whole_traces(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The same records in lots that hold whole traces. A trace is whole when none of the last QUIET records was its; of more than four
     times as many, the older ones go on in any case.
     """

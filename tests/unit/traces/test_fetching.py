@@ -18,6 +18,7 @@ from traces import catalogue
 from traces.catalogue import CATALOGUE, Known, known_trace
 from traces.errors import InvalidInput, OutOfReach, Refused
 from traces.fetching import Fetched, Pace, Wanted, fetch
+from traces.formats import formats
 
 DATA = bytes(range(256)) * 12_000
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -266,3 +267,8 @@ def test_the_verb_prints_one_document(listed: Known, tmp_path: Path, capsys: pyt
     assert main(["trace", "fetch", "--list", "--json"]) == 0
     assert [row["name"] for row in json.loads(capsys.readouterr().out)] == ["own"]
     assert main(["trace", "fetch"]) == 2 and main(["trace", "fetch", "other", "--yes"]) == 3
+
+
+def test_every_format_that_the_catalogue_names_is_there() -> None:
+    named = {known.format for known in CATALOGUE.values() if known.format}
+    assert named <= formats().keys()

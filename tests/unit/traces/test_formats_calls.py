@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +13,7 @@ from tests.unit.traces.rows import column, facts, real, table
 from tests.unit.traces.test_formats import refused, write
 from traces.characterise import describe
 from traces.formats.call_records import grouped, parents, redundant
+from traces.formats.call_trees import whole_traces
 from traces.source import open_trace
 
 MS = 1_000_000
@@ -58,6 +61,20 @@ def test_the_real_call_graph_loses_only_callees_records() -> None:
     seqs, arrivals = column(trace, "seq"), dict(zip(column(trace, "seq"), column(trace, "session_id"), strict=True))
     for seq, session, parent in zip(seqs, column(trace, "session_id"), column(trace, "parent_seq"), strict=True):
         assert parent is None or (parent != seq and arrivals[parent] == session)
+
+
+@given(st.lists(st.integers(0, 6), max_size=120), st.integers(1, 9), st.integers(2, 30))
+def test_a_trace_is_whole_where_its_records_are_near_and_no_record_is_lost(traces: list[int], lot: int, quiet: int) -> None:
+    records = pa.record_batch({"trace": pa.array([f"t{each}" for each in traces], pa.utf8()), "row": np.arange(len(traces))})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("traces.formats.call_trees.QUIET", quiet)
+        lots = list(whole_traces(records.slice(at, lot) for at in range(0, len(traces), lot)))
+    assert sorted(row for found in lots for row in found["row"].to_pylist()) == list(range(len(traces)))
+    assert all(found.num_rows <= 4 * quiet + lot for found in lots), "memory is bounded"
+    for trace in set(traces):
+        rows = [at for at, each in enumerate(traces) if each == trace]
+        near = max(np.diff(rows), default=0) <= quiet
+        assert not near or len(rows) > 2 * quiet or sum(f"t{trace}" in found["trace"].to_pylist() for found in lots) == 1
 
 
 SIDES = st.lists(st.tuples(st.booleans(), st.integers(0, 1), st.integers(0, 1), st.integers(0, 2)), min_size=1, max_size=30)

@@ -3,6 +3,7 @@ import pyarrow as pa
 import pytest
 
 from tests.unit.traces.rows import arrivals, column, trace_of
+from traces.compile import compose
 from traces.errors import InvalidInput
 from traces.projection import project
 from traces.stream import StreamTrace
@@ -37,6 +38,13 @@ def test_inferences_become_posts_sized_by_tokens() -> None:
     assert column(http, "req_bytes") == [30, 60] and column(http, "resp_bytes") == [3, None]
 
 
+def test_images_are_posts_over_http_and_no_chats() -> None:
+    images = trace_of({"media_items": np.array([1, 8], np.int32)}, kind="llm", op="image")
+    assert column(project(images, "http"), "req_bytes") == [64, 64]
+    with pytest.raises(InvalidInput, match="op image: expected chat or completion"):
+        column(project(images, "openai"), "op")
+
+
 def test_key_value_requests_become_paths() -> None:
     kv = trace_of(
         {
@@ -66,6 +74,38 @@ def test_what_does_not_go_together_is_refused(kind: str, op: str, driver: str) -
     trace = trace_of({"key_id": np.array([1], np.uint64)}, kind=kind, op=op)
     with pytest.raises(InvalidInput, match="expected"):
         project(trace, driver)
+
+
+def calls() -> StreamTrace:
+    columns = {"op": pa.array(["rpc", "mc"]), "target": pa.array(["cart", None]), "req_bytes": pa.array([None, 9], pa.int64())}
+    return trace_of(columns, kind="rpc")
+
+
+def test_calls_become_posts_to_who_is_called_and_unary_calls() -> None:
+    http = project(calls(), "http", default_bytes=100)
+    assert column(http, "op") == ["POST", "POST"] and column(http, "target") == ["cart", None]
+    assert column(http, "req_bytes") == [100, 9] and "else 100 bytes" in http.meta.loss_notes
+    grpc = project(calls(), "grpc")
+    assert column(grpc, "target") == [None, None], "only a path names a method"
+    assert column(grpc, "req_bytes") == [64, 9] and "unknown size have 64 bytes" in grpc.meta.loss_notes
+    assert column(project(calls(), "tcp"), "op") == ["send", "send"]
+
+
+def test_flows_become_sends_posts_and_unary_calls() -> None:
+    flows = trace_of({"req_bytes": np.array([10, 2_000]), "target": pa.array(["3", "4"])}, kind="flow", op="send")
+    assert column(project(flows, "tcp"), "req_bytes") == [10, 2_000] == column(project(flows, "grpc"), "req_bytes")
+    assert column(project(flows, "http"), "op") == ["POST", "POST"] and project(flows, "http").meta.kinds == ("http",)
+
+
+@pytest.mark.parametrize("driver", ["tcp", "http", "grpc", "redis", "block", "openai"])
+def test_jobs_feed_interference_and_not_the_request_engine(driver: str) -> None:
+    jobs = trace_of({"cpu_milli": np.array([1000])}, kind="job", op="submit", arrival_resolution_ns=10**9)
+    with pytest.raises(InvalidInput, match="feed interference, not the request engine"):
+        project(jobs, driver)
+    # Said before any of the choices that a replay of coarse stamps would ask for.
+    with pytest.raises(InvalidInput, match="feed interference"):
+        compose(jobs, [], driver=driver, duration_ns=1, rate_per_s=None, seed=0, projection={}, spread=None, rate_over="trace")
+    assert column(project(jobs, "null"), "op") == ["submit"]
 
 
 def test_unknown_options_are_refused() -> None:
