@@ -7,11 +7,10 @@ rounded to six digits. Memory is constant in the length of the trace (`traces.po
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from traces import zipf
 from traces.dependence import autocorrelation, hurst
@@ -69,11 +68,11 @@ def figures(portrait: Portrait) -> dict[str, Any]:
         approximate["working_set"] = f"HyperLogLog, standard error {ERROR:.1%}"
     for name in _SIZES:
         if name in portrait.columns:
-            said[name], error = _column(portrait.columns[name])
+            said[name], error = spread_of(portrait.columns[name])
             approximate |= {name: error} if error else {}
     for name, source, unit in (("len_bytes", "length", 1.0), ("service_s", "service_ns", 1e9)):
         if source in portrait.columns:
-            said[name], error = _column(portrait.columns[source], unit)
+            said[name], error = spread_of(portrait.columns[source], unit)
             approximate |= {name: error} if error else {}
     if portrait.blocks_of_request.count:
         said["prefixes"] = _prefixes(portrait)
@@ -145,11 +144,17 @@ def series_with_requests(portrait: Portrait) -> Series:
     return series.folded(times)
 
 
+def lagged(portrait: Portrait) -> Series:
+    """The same in at most 4,096 windows, for lags that reach somewhere."""
+    series = series_with_requests(portrait)
+    return series.folded(max(1, len(series.counts) // _WINDOWS_FOR_LAGS))
+
+
 def _burstiness(portrait: Portrait) -> dict[str, Any]:
     series = series_with_requests(portrait)
     found = hurst(series.counts)
-    lagged = series.folded(max(1, len(series.counts) // _WINDOWS_FOR_LAGS))
-    lags = autocorrelation(lagged.counts, _LAGS)
+    apart = lagged(portrait)
+    lags = autocorrelation(apart.counts, _LAGS)
     window_s = series.window_ns / 1e9
     return {
         "hurst": None
@@ -162,31 +167,21 @@ def _burstiness(portrait: Portrait) -> dict[str, Any]:
             "estimator": "Abry-Veitch wavelets (Daubechies, two vanishing moments)",
         },
         "autocorrelation": None
-        if lags is None or len(lagged.counts) < 2 * _LAGS
+        if lags is None or len(apart.counts) < 2 * _LAGS
         else {
-            "window_s": rounded(lagged.window_ns / 1e9),
+            "window_s": rounded(apart.window_ns / 1e9),
             "lags": [rounded(value, 4) for value in lags.tolist()],
-            "independent_within": rounded(1.96 / math.sqrt(len(lagged.counts)), 3),
+            "independent_within": rounded(1.96 / math.sqrt(len(apart.counts)), 3),
         },
     }
 
 
-def spread_of(values: npt.NDArray[Any]) -> dict[str, Any]:
-    """Quantiles, mean and sum of values that are all at hand."""
-    numbers = values.astype(np.float64)
-    return _spread(np.percentile(numbers, QUANTILES).tolist(), float(numbers.mean()), float(numbers.sum()), len(numbers))
-
-
-def _column(column: Column, unit: float = 1.0) -> tuple[dict[str, Any], str]:
-    """The same of a column in so many of its own units; and how far the quantiles may err, "" for not at all."""
+def spread_of(column: Column, unit: float = 1.0) -> tuple[dict[str, Any], str]:
+    """Quantiles, mean and sum of a column in so many of its own units; and how far the quantiles may err, "" for not at all."""
     levels, error = column.quantiles(QUANTILES)
-    said = _spread([level / unit for level in levels], column.sum / column.count / unit, column.sum / unit, column.count)
-    return said, f"quantiles within {error:.0%}" if error else ""
-
-
-def _spread(levels: Sequence[float], mean: float, total: float, count: int) -> dict[str, Any]:
-    said: dict[str, Any] = {f"p{level}": rounded(value) for level, value in zip(QUANTILES, levels, strict=True)}
-    return said | {"mean": rounded(mean), "sum": rounded(total, 12), "n": count}
+    said: dict[str, Any] = {f"p{level}": rounded(value / unit) for level, value in zip(QUANTILES, levels, strict=True)}
+    whole = {"mean": rounded(column.sum / column.count / unit), "sum": rounded(column.sum / unit, 12), "n": column.count}
+    return said | whole, f"quantiles within {error:.0%}" if error else ""
 
 
 def popularity(ranked: Ranked) -> dict[str, Any]:
@@ -225,10 +220,11 @@ def _zipf(ranked: Ranked) -> dict[str, Any] | None:
     }
 
 
-def cache_sizes(unique: float) -> list[int]:
+def cache_sizes(unique: float, step: float = _CACHE_STEP) -> list[int]:
     """1, 4, 16, ... and all of them."""
-    sizes = [_CACHE_STEP**i for i in range(32) if _CACHE_STEP**i < unique]
-    return [*sizes, max(1, round(unique))]
+    count = 1 + max(0, math.ceil(math.log(max(1.0, unique), step)))
+    sizes = {round(step**i) for i in range(count) if round(step**i) < unique}
+    return [*sorted(sizes), max(1, round(unique))]
 
 
 def _reuse(keys: Objects, ranked: Ranked) -> dict[str, Any]:
@@ -258,7 +254,7 @@ def _prefixes(portrait: Portrait) -> dict[str, Any]:
     if blocks.count:
         said["infinite_cache_block_hit_ratio"] = rounded(1 - unique / blocks.count)
         said["lru_hit_ratio"] = [{"cache_blocks": size, "ratio": rounded(blocks.reuse.hit_ratio(size), 4)} for size in cache_sizes(unique)]
-    return said | {"hash_ids_per_req": _column(portrait.blocks_of_request)[0]}
+    return said | {"hash_ids_per_req": spread_of(portrait.blocks_of_request)[0]}
 
 
 def _sessions(sessions: Objects) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from html import escape
 
 WIDTH, HEIGHT = 560, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 14, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 26, 14, 40
 _MOST_POINTS = 400
+_MOST_TICKS = 8
 
 
 @dataclass(frozen=True)
@@ -63,20 +64,24 @@ def log_axis(label: str, values: Sequence[float], unit: str = "") -> Axis:
     high = max(high, low * 10)
     decades = round(math.log10(high / low))
     steps = (1, 2, 5) if decades <= 2 else (1,)
-    ticks = [(low * 10**d * s, short(low * 10**d * s, unit)) for d in range(decades + 1) for s in steps if low * 10**d * s <= high * 1.001]
+    every = range(0, decades + 1, -(-decades // _MOST_TICKS))
+    ticks = [(low * 10**d * s, short(low * 10**d * s, unit)) for d in every for s in steps if low * 10**d * s <= high * 1.001]
     return Axis(label, low, high, ticks, log=True)
 
 
 def short(value: float, unit: str = "") -> str:
-    """A time in microseconds as people say it, or a plain number."""
+    """A time in microseconds as people say it, bytes, or a plain number."""
     if unit == "us":
         if value >= 1e6:
-            return f"{value / 1e6:g} s"
+            return f"{value / 1e6:,g} s" if value < 1e10 else f"{value / 1e6:.0e} s".replace("e+0", "e")
+        if value < 1:
+            return f"{value * 1e3:g} ns"
         return f"{value / 1e3:g} ms" if value >= 1e3 else f"{value:g} µs"
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
-            return f"{value / size:g}{letter}"
-    return f"{value:g}"
+            return f"{value / size:g}{letter}{unit}"
+    plain = f"{value:.0e}".replace("e-0", "e-") if 0 < value < 1e-3 else f"{value:g}"
+    return f"{plain} {unit}".rstrip()
 
 
 def linear_axis(label: str, high: float, low: float = 0.0) -> Axis:

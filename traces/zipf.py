@@ -48,6 +48,11 @@ def fit(counts: npt.NDArray[np.integer], weights: Floats) -> Fit | None:
     return Fit(exponent, float(np.abs(held - law).max()))
 
 
+def share(rank: float, keys: float, exponent: float) -> float:
+    """The share of requests that the law gives to the key of a rank."""
+    return float(rank**-exponent / _harmonic(np.array([keys]), exponent)[0])
+
+
 def _harmonic(ranks: Floats, exponent: float) -> Floats:
     """Sum of r^-exponent for r from 1 to each rank: summed up to 10,000, by Euler and Maclaurin's formula beyond."""
     head = np.cumsum(np.arange(1, _SUMMED + 1, dtype=np.float64) ** -exponent)

@@ -15,6 +15,7 @@ from controller.attempts import AttemptRecord
 from controller.campaign import NOMINAL
 from controller.report.figures import latency_panels, ordered_conditions, time_lines, workload_panels
 from controller.store import write_whole
+from traces.page import style
 
 _METRIC_NAMES = {
     "response_p50": "median response",
@@ -39,6 +40,7 @@ def write_report(
     entries = document["trials"]
     view = {
         "document": document,
+        "style": style(),
         "banner": banner(entries),
         "tables": [t for m in METRICS if (t := retention_table(document, m))],
         "workload_panels": workload_panels(document),
@@ -67,7 +69,7 @@ def _render(template: str, view: Mapping[str, Any]) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["number"] = number
-    environment.filters["safe_svg"] = lambda text: Markup(text)
+    environment.filters["safe_svg"] = environment.filters["safe_css"] = lambda text: Markup(text)
     return environment.get_template(template).render(view)
 
 

@@ -57,10 +57,10 @@ class Distinct:
         np.maximum.at(self._registers.reshape(-1), stretch * _REGISTERS + register, rank)
 
     def working_set(self) -> WorkingSet | None:
-        """None where no key was added."""
+        """None where no key was added. The last stretch is whole or left out, unless it is the only one."""
         if self._first is None:
             return None
-        used = (self._last - self._first) // self._stretch_ns + 1
+        used = max(1, (self._last - self._first) // self._stretch_ns)
         return WorkingSet(self._stretch_ns, tuple(_estimate(row) for row in self._registers[:used]))
 
 
