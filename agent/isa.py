@@ -100,11 +100,18 @@ def masking(masked: Collection[str]) -> dict[str, str]:
     env = {"OPENSSL_ia32cap": _openssl(chosen)}
     if glibc := [f"-{each.glibc}" for each in chosen if each.glibc]:
         env["GLIBC_TUNABLES"] = f"glibc.cpu.hwcaps={','.join(glibc)}"
-    if numpy := [each.numpy for each in chosen if each.numpy]:
+    if numpy := [each.numpy for each in chosen if each.numpy] + _numpy_levels(masked):
         env["NPY_DISABLE_CPU_FEATURES"] = " ".join(numpy)
     if go := [f"cpu.{each.go}=off" for each in chosen if each.go]:
         env["GODEBUG"] = ",".join(go)
     return env | _levels(masked)
+
+
+def _numpy_levels(masked: Collection[str]) -> list[str]:
+    """NumPy from 2.4 on dispatches by levels of x86-64 instead of single features; a name that it does not know costs a warning."""
+    if {"avx", "avx2", "fma", "bmi1", "bmi2"} & set(masked):
+        return ["X86_V3", "X86_V4", "AVX512_ICL", "AVX512_SPR"]
+    return ["X86_V4", "AVX512_ICL", "AVX512_SPR"] if any(name.startswith("avx512") for name in masked) else []
 
 
 def _openssl(chosen: Collection[Feature]) -> str:

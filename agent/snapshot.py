@@ -4,6 +4,7 @@ What bears a mark of ours (agent/marks.py) must be gone. Settings that anybody m
 comes and goes by itself on a living machine (others' mounts, links, rules) is told, and held against nobody.
 """
 
+import glob
 import os
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
@@ -124,9 +125,9 @@ def settings(root: Path) -> dict[str, str]:
     found = {}
     for pattern in SETTINGS:
         for each in _spelled_out(pattern):
-            for path in root.glob(each):
+            for path in glob.glob(each, root_dir=root):  # noqa: PTH207 (a path may go while we look, and pathlib minds)
                 try:
-                    found[str(path.relative_to(root))] = path.read_text().strip()
+                    found[path] = (root / path).read_text().strip()
                 except (OSError, UnicodeDecodeError):
                     continue  # not readable here, so not ours to change either
     return found
@@ -167,11 +168,19 @@ def processes(mine: Callable[[str], bool]) -> dict[str, str]:
 def cgroups(root: Path, mine: Callable[[str], bool]) -> dict[str, str]:
     """Our groups in every hierarchy, v1 or v2."""
     tops = [root / "sys/fs/cgroup" / CGROUP, *(root / "sys/fs/cgroup").glob(f"*/{CGROUP}")]
-    return {str(path): "" for top in tops if top.is_dir() for path in top.glob("*/*") if path.is_dir() and mine(path.parent.name)}
+    return {str(scope): "" for top in tops for lease in _folders_in(top) if mine(lease.name) for scope in _folders_in(lease)}
+
+
+def _folders_in(path: Path) -> list[Path]:
+    """None where it is not there, or goes while we look: groups come and go at any time."""
+    try:
+        return [Path(entry.path) for entry in os.scandir(path) if entry.is_dir()]
+    except OSError:
+        return []
 
 
 def folders(work: Path) -> dict[str, str]:
-    return {str(path.parent): "" for path in work.glob(f"**/{FOLDER_MARK}")}
+    return {folder: "" for folder, _, names in os.walk(work) if FOLDER_MARK in names}
 
 
 def _named(root: Path) -> dict[str, dict[str, str]]:

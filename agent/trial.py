@@ -39,6 +39,7 @@ from traces.errors import OffspecError
 _PROBE_EVERY_S = 0.02
 _PRELOAD_WINDOW = 64
 _LOG_TAIL_BYTES = 4096
+_LOG_PART_BYTES = 512 << 10
 _EXITED_AT_ONCE_S = 0.25
 _START_LEAST_NS = 50_000_000
 
@@ -386,7 +387,7 @@ class Trial:
         left: list[str] = []
         if self._log is not None:
             with contextlib.suppress(OSError):
-                self.put_log(self._log.read_bytes()[-(1 << 20) :])
+                self.put_log(_both_ends(self._log))
         if self._scope is not None and self._scope.end() == "failed":
             left += [f"process {pid} of the system" for pid in self._scope.members()]
         if self._child is not None:
@@ -406,6 +407,18 @@ class Trial:
             name = "".join(c if c.isalnum() or c in "._-" else "_" for c in self.key)
             self._dir, self._dir_undo = work_folder(self.ledger, self.base_dir / f"{name}-{os.getpid()}")
         return self._dir
+
+
+def _both_ends(log: Path) -> bytes:
+    """A log as it is, or its beginning (what a system says when it starts) and its end (what it says when it dies)."""
+    with log.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        if size <= 2 * _LOG_PART_BYTES:
+            return file.read()
+        head = file.read(_LOG_PART_BYTES)
+        file.seek(-_LOG_PART_BYTES, os.SEEK_END)
+        return head + f"\n[{size - 2 * _LOG_PART_BYTES} bytes left out]\n".encode() + file.read()
 
 
 def _filled(text: str, holes: Mapping[str, str]) -> str:

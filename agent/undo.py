@@ -53,9 +53,9 @@ def members(paths: list[str], token: str) -> list[int]:
     """Live processes of a scope: those in its cgroups, and those that carry its token. Zombies count as dead."""
     found: set[int] = set()
     for path in paths:
-        for procs in Path(path).glob("**/cgroup.procs"):
+        for group, _, _ in os.walk(path):  # unlike a glob it does not mind that groups go while it looks
             try:
-                found.update(int(line) for line in procs.read_text().split())
+                found.update(int(line) for line in Path(group, "cgroup.procs").read_text().split())
             except OSError:
                 continue  # removed while we looked
     needle = token.encode()

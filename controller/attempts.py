@@ -45,6 +45,7 @@ class AttemptRecord:
     target: Mapping[str, Any] = field(default_factory=dict)  # Finish's `target`: cpu_ns over the measured window, rss_bytes
     workload_doses: Mapping[str, float] = field(default_factory=dict)  # measured on the compiled trace
     off_nominal: Mapping[str, Any] = field(default_factory=dict)  # violation of the workload -> distance (controller.workload_distance)
+    evidence: tuple[str, ...] = ()  # what the outcome was decided by, in words
     cleanup: Mapping[str, Any] = field(default_factory=dict)  # by agent: verdict (clean, dirty, unknown), left, changed
     clock: Mapping[str, Any] = field(default_factory=dict)
     self_check: Mapping[str, Any] = field(default_factory=dict)  # the load agents' own verdicts, by agent
@@ -58,6 +59,6 @@ class AttemptRecord:
     def from_json(cls, raw: Mapping[str, Any]) -> "AttemptRecord":
         fields = dict(raw)
         fields["violations"] = tuple(AskedViolation(**v) for v in fields["violations"])
-        for name in ("reasons", "load_agents", "applied"):
-            fields[name] = tuple(fields[name])
+        for name in ("reasons", "load_agents", "applied", "evidence"):
+            fields[name] = tuple(fields.get(name, ()))
         return cls(**fields)

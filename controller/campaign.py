@@ -25,6 +25,7 @@ from pydantic import (
 from controller.attempts import AskedViolation
 from controller.document import Document, load_document
 from controller.fields import (
+    AtLeastFactor,
     AtLeastShare,
     AtMostShare,
     AtMostTime,
@@ -49,6 +50,8 @@ _TEXTS = (
     ("systems", "*", "variants", "*", "files", "*"),
     ("workload", "options", "*"),
     ("systems", "*", "options", "*"),
+    ("systems", "*", "falls_back", "*", "log"),
+    ("systems", "*", "falls_back", "*", "labels", "*"),
 )
 """Where a number or a truth value means the word that is written."""
 
@@ -91,6 +94,36 @@ class Ready(_Model):
         return (self.ping or self.http or self.tcp or 0) // 1_000_000
 
 
+class FallsBack(_Model):
+    """One sign that a system takes another path than the one it was made for: exactly one of log, metric, cpu_per_request.
+
+    `log`: a regular expression for a line of its log. `metric`: a figure that it exposes, `above` or `below` a value at the trial's end.
+    `cpu_per_request`: how many times the CPU time of the same variant's nominal requests.
+    """
+
+    log: Text | None = None
+    metric: str | None = None
+    labels: Mapping[str, Text] = {}
+    above: float | None = None
+    below: float | None = None
+    cpu_per_request: AtLeastFactor | None = None
+
+    @model_validator(mode="after")
+    def _one_sign(self) -> "FallsBack":
+        if sum(sign is not None for sign in (self.log, self.metric, self.cpu_per_request)) != 1:
+            raise ValueError("give exactly one of log, metric, cpu_per_request, such as {log: 'falling back'}")
+        if self.log is not None:
+            try:
+                re.compile(self.log)
+            except re.error as error:
+                raise ValueError(f"log: {self.log!r} is no regular expression ({error})") from None
+        if (self.metric is not None) != ((self.above is None) != (self.below is None)):
+            raise ValueError("a metric goes with one of above and below, such as {metric: app_slow_path_total, above: 0}")
+        if self.labels and self.metric is None:
+            raise ValueError("labels go with a metric")
+        return self
+
+
 class System(_Model):
     driver: Annotated[str, WithJsonSchema({"enum": driver_names()})]
     variants: Mapping[Annotated[str, Field(pattern=rf"^{NAME.pattern}$")], Variant] = Field(min_length=1)
@@ -100,6 +133,7 @@ class System(_Model):
     tls: str | None = None
     port: int | None = Field(default=None, ge=1, le=65535)
     metrics: tuple[str, ...] = ("process",)
+    falls_back: tuple[FallsBack, ...] = ()
 
     @field_validator("driver")
     @classmethod

@@ -269,6 +269,7 @@ def _report(campaign: Campaign, folder: RunFolder, journal: Journal, *, as_json:
         objectives=campaign.objectives,
         design=campaign.design,
         looks=journal.looks(),
+        falls_back=campaign.system.falls_back,
     )
     code = exits.exit_code(document, campaign.objectives, journal.planned())
     written = write_report(

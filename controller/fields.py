@@ -93,6 +93,14 @@ def _looks(pattern: str, *examples: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": rf"^\s*{pattern}\s*$", "examples": list(examples)})
 
 
+def _factor(text: str) -> float:
+    number, unit = _plain(parse_quantity, text.rstrip("x"))
+    if unit or number <= 0:
+        raise ValueError(f"{text!r} is not a factor; write one such as 1.5")
+    return number
+
+
+at_least_factor = _bound(">", _factor, "> 1.5")
 at_least_share = _bound(">", _share, ">= 99%")
 at_most_share = _bound("<", _share, "<= 1%")
 at_most_time = _bound("<", _us, "< 2ms")
@@ -103,6 +111,7 @@ Rate = Annotated[float, BeforeValidator(_rate), _looks(rf"{NUMBER}\s*[kM]?\s*/\s
 """Requests per second."""
 Share = Annotated[float, BeforeValidator(_positive_share), _looks(_SHARE, "10%")]
 """Over 0, up to 1."""
+AtLeastFactor = Annotated[Threshold, BeforeValidator(at_least_factor), _looks(rf">=?\s*{NUMBER}x?", "> 1.5")]
 AtLeastShare = Annotated[Threshold, BeforeValidator(at_least_share), _looks(rf">=?\s*{_SHARE}", ">= 99%")]
 AtMostShare = Annotated[Threshold, BeforeValidator(at_most_share), _looks(rf"<=?\s*{_SHARE}", "<= 1%")]
 AtMostTime = Annotated[Threshold, BeforeValidator(at_most_time), _looks(rf"<=?\s*{_TIME}", "< 2ms")]

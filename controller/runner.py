@@ -11,6 +11,7 @@ from typing import Any
 
 from controller.analysis.doses import dose_summaries
 from controller.analysis.sequential import Look, due, look
+from controller.analysis.tables import last_samples, read_table
 from controller.analysis.trial import trial_entry
 from controller.attempts import AttemptRecord
 from controller.campaign import NOMINAL, Campaign
@@ -93,7 +94,7 @@ class Runner:
         return look(entries, cells, self._campaign.design, block)
 
     def _tell(self, trial: Trial, record: AttemptRecord) -> None:
-        line = f"{record.verdict}, {record.outcome}"
+        line = f"{record.verdict}, {record.outcome.replace('_', ' ')}"
         if record.reasons:
             line += f" ({'; '.join(record.reasons[:2])})"
         if self._journal.wants(trial.id):
@@ -174,6 +175,10 @@ class Runner:
                 step=got.step,
                 not_cleaned=tuple(got.not_cleaned),
                 cleanup=got.cleanup,
+                ready_s=got.ready.get("ready_s"),
+                signs=self._campaign.system.falls_back,
+                log=self._folder.read_log(trial.id, number, trial.target_agent),
+                metrics=last_samples(read_table(self._folder.path, "metrics", trial.id, number)),
             )
         )
         return AttemptRecord(
@@ -188,6 +193,7 @@ class Runner:
             verdict=judged.verdict,
             reasons=judged.reasons,
             outcome=judged.outcome,
+            evidence=judged.evidence,
             failure_class=judged.failure_class,
             warmup_s=phases.warmup_s,
             measure_s=phases.measure_s,

@@ -116,6 +116,13 @@ class RunFolder:
             return self.logs / f"{trial}-{attempt}-{agent}.log"
         return self.path / table / f"trial={trial}" / f"attempt={attempt}" / f"{agent}.parquet"
 
+    def read_log(self, trial: str, attempt: int, agent: str) -> str:
+        """What the system wrote, as far as it came over; empty where nothing did."""
+        try:
+            return (self.logs / f"{trial}-{attempt}-{agent}.log").read_text(errors="replace")
+        except OSError:
+            return ""
+
     def write_table(self, key: str, agent: str, table: str, rows: pa.Table) -> Path:
         path = self.artifact(key, agent, table)
         sink = pa.BufferOutputStream()

@@ -1,10 +1,16 @@
-"""Gates, self-checks and failures of an attempt -> may it be believed, what did the system do, and is it to be repeated. Pure."""
+"""Gates, self-checks and failures of an attempt -> may it be believed, what did the system do, and is it to be repeated. Pure.
 
+What the system did is decided from evidence: it did not start, was not ready, ended or answered nothing: it fails. It served, but its log,
+its own metric or the CPU time of its requests tells of another path: it falls back. Else it functions.
+"""
+
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from controller.attempts import FailureClass, Outcome, Verdict
+from controller.campaign import FallsBack
 
 _HOPELESS = 3
 _WORSE: Mapping[str, int] = {"valid": 0, "suspect": 1, "invalid": 2}
@@ -28,6 +34,11 @@ class Evidence:
     not_cleaned: Sequence[str] = ()
     cleanup: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What each agent found on its node after the trial: verdict, left, changed."""
+    ready_s: float | None = None
+    signs: Sequence[FallsBack] = ()
+    log: str = ""
+    metrics: Sequence[tuple[str, Mapping[str, str], float]] = ()
+    """The last sample of each series that was scraped in the trial: name, labels, value."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +47,16 @@ class Judged:
     reasons: tuple[str, ...]
     outcome: Outcome
     failure_class: FailureClass | None
+    evidence: tuple[str, ...] = ()
+    """What the outcome was decided by, in words."""
 
 
 def judge(seen: Evidence) -> Judged:
     """The worst of all that is held against the measurement. A system that died or refused is a result, and valid."""
     if seen.failure_class == "system":
         # The instrument worked: the system is what failed.
-        return Judged("valid", (f"{seen.step}: {seen.failure}",), "fails", "system")
+        did_not = {"deploy": "it did not start", "ready": "it did not become ready"}.get(seen.step, "it did not serve")
+        return Judged("valid", (f"{seen.step}: {seen.failure}",), "fails", "system", (f"{did_not}: {seen.failure}",))
     if seen.failure_class is not None:
         failure_class: FailureClass = _known(seen.failure_class)
         return Judged("invalid", (f"{seen.step}: {seen.failure}",), "unknown", failure_class)
@@ -73,9 +87,50 @@ def judge(seen: Evidence) -> Judged:
         verdict = _worst(verdict, how_bad)
     if verdict != "invalid" and not seen.target.get("alive", True):
         code = seen.target.get("exit")
-        return Judged(verdict, (*reasons, f"the system ended during the trial (exit {code})"), "fails", "system")
+        said = f"the system ended during the trial (exit {code})"
+        return Judged(verdict, (*reasons, said), "fails", "system", (said,))
     outcome = _outcome([str(s.get("outcome", "unknown")) for s in seen.self_check.values()])
-    return Judged(verdict, reasons, outcome, "invalid" if verdict == "invalid" else None)
+    evidence = (_served(seen),) if outcome != "unknown" else ()
+    if outcome == "functions" and (signs := signs_of_fall_back(seen.signs, seen.log, seen.metrics)):
+        outcome, evidence = "falls_back", (*evidence, *signs)
+    return Judged(verdict, reasons, outcome, "invalid" if verdict == "invalid" else None, evidence)
+
+
+def _served(seen: Evidence) -> str:
+    due = sum(int(s.get("scheduled", 0)) for s in seen.self_check.values())
+    done = sum(int(s.get("completed", 0)) for s in seen.self_check.values())
+    ready = "it started" if seen.ready_s is None else f"it started, was ready after {seen.ready_s:.2g} s"
+    return f"{ready}, and answered {done} of {due} requests"
+
+
+def signs_of_fall_back(signs: Sequence[FallsBack], log: str, metrics: Sequence[tuple[str, Mapping[str, str], float]]) -> tuple[str, ...]:
+    """Those of the system's own signs that one attempt shows, in words. What a request costs needs the nominal trials beside it."""
+    found = []
+    for sign in signs:
+        if sign.log is not None:
+            pattern = re.compile(sign.log)
+            line = next((line for line in log.splitlines() if pattern.search(line)), None)
+            if line is not None:
+                found.append(f"its log says: {line.strip()[:200]}")
+        elif sign.metric is not None:
+            for name, labels, value in metrics:
+                if name == sign.metric and sign.labels.items() <= labels.items() and _beyond(sign, value):
+                    bound = f"above {sign.above:g}" if sign.above is not None else f"below {sign.below:g}"
+                    found.append(f"its metric {name} is {value:g}, {bound}")
+                    break
+    return tuple(found)
+
+
+def _beyond(sign: FallsBack, value: float) -> bool:
+    return value > sign.above if sign.above is not None else sign.below is not None and value < sign.below
+
+
+def costs_like_another_path(signs: Sequence[FallsBack], times: float) -> str | None:
+    """In words, where a request costs so many times the CPU time of a nominal one that a sign of the system says: another path."""
+    for sign in signs:
+        if sign.cpu_per_request is not None and sign.cpu_per_request.holds(times):
+            return f"a request costs {times:.2f} times the CPU time of a nominal one ({sign.cpu_per_request.text})"
+    return None
 
 
 def _worst(one: Verdict, other: str) -> Verdict:

@@ -46,6 +46,8 @@ def _carries(pid: int, env: Mapping[str, str]) -> bool:
         held = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return True  # ended meanwhile
+    if len(held) > 1 and not any(b"=" in word for word in held):
+        return True  # it wrote its title over its environment, as nginx does, after its libraries had read it
     return all(f"{name}={value}".encode() in held for name, value in env.items())
 
 

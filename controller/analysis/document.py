@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from controller.analysis.findings import findings, stopping
+from controller.analysis.outcomes import outcomes
 from controller.analysis.retention import retentions
 from controller.analysis.sequential import looks_of
 from controller.analysis.tables import by_second, read_table
 from controller.analysis.trial import trial_entry
 from controller.analysis.workloads import workloads_off_nominal
 from controller.attempts import AttemptRecord
-from controller.campaign import Design, Objectives
+from controller.campaign import Design, FallsBack, Objectives
 
 SCHEMA_VERSION = 1
 
@@ -25,13 +26,16 @@ def build_document(
     objectives: Objectives,
     design: Design,
     looks: Sequence[Mapping[str, Any]] = (),
+    falls_back: Sequence[FallsBack] = (),
 ) -> dict[str, Any]:
     """{run, campaign, trials, scores, findings} and a few keys more. Every attempt is in `trials`, also those not believed.
 
-    `looks` are those made of a run that may end early (controller.analysis.sequential), as the journal has them.
+    `falls_back`: the system's signs of another path. `looks` are those made of a run that may end early (controller.analysis.sequential),
+    as the journal has them.
     """
     goodput_us = objectives.goodput_us
-    entries = [trial_entry(record, run_dir, goodput_us) for record in records]
+    hardware = {r.condition for r in records if any(v.axis == "hardware" for v in r.violations)}
+    entries = outcomes([trial_entry(record, run_dir, goodput_us) for record in records], hardware, falls_back)
     scores = retentions(entries, _seconds_of(records, run_dir, goodput_us), looks_of(design))
     return {
         "schema_version": SCHEMA_VERSION,

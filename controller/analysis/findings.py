@@ -26,8 +26,10 @@ def findings(entries: Sequence[Mapping[str, Any]], scores: Sequence[Score]) -> l
             if score.metric == metric and score.value is not None and not _within_noise(believed, score):
                 found.append(_retention(score))
     found += _robust(scores, variants)
-    failed = dict.fromkeys((e["variant"], e["condition"]) for e in believed if e["outcome"] == "fails")
-    found += [f"{variant} fails under {condition}." for variant, condition in failed]
+    for outcome, verb in (("fails", "fails"), ("falls_back", "falls back")):
+        last = {(e["variant"], e["condition"]): e["evidence"] for e in believed if e["outcome"] == outcome}
+        for (variant, condition), evidence in last.items():
+            found.append(f"{variant} {verb} under {condition}: {evidence[-1]}." if evidence else f"{variant} {verb} under {condition}.")
     unconfirmed = {(e["condition"], d["violation"]) for e in believed for d in e["dose"] if d["verdict"] != "confirmed"}
     found += [f"The dose of {v} under {c} was not confirmed in every trial: read its rows with care." for c, v in sorted(unconfirmed)]
     invalid = [e["id"] for e in entries if e["verdict"] == "invalid" and e["failure_class"] != "cancelled"]

@@ -22,6 +22,15 @@ def read_table(run_dir: Path, table: str, trial: str, attempt: int) -> pa.Table:
     return pa.concat_tables(parts) if parts else TABLES[table].empty_table()
 
 
+def last_samples(metrics: pa.Table) -> list[tuple[str, dict[str, str], float]]:
+    """The last value of each series: name, labels, value."""
+    found: dict[tuple[str, str, str], tuple[str, dict[str, str], float]] = {}
+    columns = (metrics[n].to_pylist() for n in ("instance", "name", "labels", "value"))
+    for instance, name, labels, value in zip(*columns, strict=True):
+        found[instance, name, str(labels)] = (name, dict(labels), value)
+    return list(found.values())
+
+
 def histograms(table: pa.Table) -> dict[str, Histogram]:
     """Kind -> all ops, seconds and agents of the measured phase, merged exactly."""
     by_kind: dict[str, list[Histogram]] = {"slip": [], "service": [], "response": []}

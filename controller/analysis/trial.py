@@ -39,6 +39,7 @@ def trial_entry(record: AttemptRecord, run_dir: Path, goodput_us: float | None) 
         "verdict": record.verdict,
         "reasons": list(record.reasons),
         "outcome": record.outcome,
+        "evidence": list(record.evidence),
         "failure_class": record.failure_class,
         "scheduled": counts["scheduled"],
         "completed": counts["completed"],

@@ -30,6 +30,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _UP_S = 50.0
 _AGENT_GRACE_S = 4.0
 _KILL_S = 4.0
+_LOOK_S = 2.0
 _OBJECT_STORE_BYTES = 80 << 20
 
 
@@ -165,6 +166,7 @@ def main(order: dict[str, object]) -> int:
     try:
         # Unix socket paths end at 107 bytes, and Ray's are long: the folder's own name is short and near the root.
         made, _ = work_folder(ledger, Path(f"/tmp/offspec-ray-{ledger.lease}"))
+        (made / "state-dir").write_text(state_dir)
         token = f"OFFSPEC_SCOPE={ledger.lease}/ray"
         ledger.record({"kind": "scope", "name": "ray", "paths": [], "token": token})
         folder, port = str(made), free_port()
@@ -180,9 +182,11 @@ def main(order: dict[str, object]) -> int:
             if ray.poll() is not None or time.monotonic() > deadline or input_ended(0.05):
                 return 1
         print(json.dumps({"address": f"127.0.0.1:{port}", "folder": folder}), flush=True)
-        while not input_ended(60.0):
+        while not input_ended(_LOOK_S):
             if ray.poll() is not None:
                 return 1
+            # An agent, its guard and its heir killed in one instant leave a journal that nobody holds.
+            replay_leftovers(Path(state_dir))
     finally:
         remove_everything(ledger, state_dir)
     return 0

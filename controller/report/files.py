@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from markupsafe import Markup
 
+from controller.analysis.outcomes import told
 from controller.analysis.retention import METRICS
 from controller.attempts import AttemptRecord
 from controller.campaign import NOMINAL
@@ -41,6 +42,7 @@ def write_report(
     view = {
         "document": document,
         "style": style(),
+        "outcomes": told(entries),
         "banner": banner(entries),
         "tables": [t for m in METRICS if (t := retention_table(document, m))],
         "workload_panels": workload_panels(document),
@@ -126,6 +128,8 @@ def _write_summary(run_dir: Path, entries: Sequence[Mapping[str, Any]]) -> None:
             row |= {f"{kind.removesuffix('_us')}_{q}_us": v for q, v in entry[kind].items()}
         row["errors"] = sum(entry["errors"].values())
         row["reasons"] = "; ".join(entry["reasons"])
+        row["evidence"] = "; ".join(entry["evidence"])
+        row["cleanup"] = entry["cleanup"]["verdict"]
         rows.append(row)
     sink = pa.BufferOutputStream()
     pq.write_table(

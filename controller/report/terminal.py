@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from controller.analysis.outcomes import told
 from controller.analysis.retention import usable
 from controller.campaign import NOMINAL
 
@@ -47,6 +48,9 @@ def render_terminal(document: Mapping[str, Any]) -> str:
         text = [cell.ljust(w) if i in (0, 1, 8) else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
         lines.append("  ".join(text).rstrip())
     lines.insert(1, "  ".join("-" * w for w in widths))
+    for seen in told(document["trials"]):
+        if seen["outcomes"].keys() - {"functions"} and seen["evidence"]:
+            lines += ["", f"{seen['variant']} under {seen['condition']}: {seen['said']}: {'; '.join(seen['evidence'])}"]
     within = document.get("goodput_within_us")
     if within:
         lines += [
@@ -81,6 +85,6 @@ def _kept(document: Mapping[str, Any], variant: str, condition: str, metric: str
 def _verdicts(entries: Sequence[Mapping[str, Any]]) -> str:
     counts: dict[str, int] = {}
     for entry in entries:
-        word = "fails" if entry["outcome"] == "fails" else entry["verdict"]
+        word = entry["outcome"].replace("_", " ") if entry["outcome"] in ("fails", "falls_back") else entry["verdict"]
         counts[word] = counts.get(word, 0) + 1
     return ", ".join(f"{n} {word}" for word, n in counts.items())
