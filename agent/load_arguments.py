@@ -23,6 +23,7 @@ _FILES_BESIDE = 256
 
 def add_load_arguments(parser: argparse.ArgumentParser) -> None:
     from agent.endpoint import EXAMPLES, schemes
+    from agent.transform_arguments import add_transform_arguments
 
     parser.add_argument("trace", metavar="TRACE", help="a trace file, or a synthesis such as poisson:50000,keys=1000,get=0.9")
     parser.add_argument("url", metavar="URL", help=f"{EXAMPLES}; schemes: {', '.join(schemes())}")
@@ -44,6 +45,7 @@ def add_load_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cluster", action="store_true", help="redis: the server is one of a cluster; load all of it")
     parser.add_argument("--format", help="the trace's format, where the content does not tell")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the format; repeatable")
+    add_transform_arguments(parser, "those of the source's time first, then of pace, then all others")
     parser.add_argument("--spread", choices=["poisson", "equidistant", "start"], help="how to spread stamps that are too coarse")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--yes", action="store_true", help="load a server that is not on this machine; write over a file or device")
@@ -89,6 +91,7 @@ class Load:
     args: argparse.Namespace
     order: Any
     trace: Any
+    transforms: Any
     quiet: bool
 
     def compiled(self, seconds: int, rate_per_s: float | None, folder: Path) -> Any:
@@ -96,7 +99,7 @@ class Load:
 
         made = compile_workload(
             self.trace,
-            [],
+            self.transforms,
             driver=self.order.endpoint.driver,
             duration_ns=seconds * NS_PER_S,
             out_dir=folder,
@@ -146,6 +149,7 @@ def load_of(args: argparse.Namespace, warmup_s: int, make_order: Callable[..., A
     from agent.cluster import discover
     from agent.endpoint import TRUST_ANYBODY, parse_endpoint
     from agent.trace_verbs._opening import options_of
+    from agent.transform_arguments import transforms_of
     from traces.source import open_trace
 
     if args.insecure and args.ca:
@@ -175,7 +179,7 @@ def load_of(args: argparse.Namespace, warmup_s: int, make_order: Callable[..., A
         seed=args.seed,
     )
     trace = open_trace(args.trace, format=args.format, options=options_of(args.option), seed=args.seed)
-    return Load(args, order, trace, args.quiet)
+    return Load(args, order, trace, transforms_of(args), args.quiet)
 
 
 def run_until_interrupted(replay: Any, rows: Any) -> KeyboardInterrupt | None:

@@ -175,7 +175,11 @@ def _may_stop(campaign: Campaign) -> tuple[str, ...]:
 
 
 def _workload_key(violations: Sequence[AskedViolation]) -> str:
-    bends = [f"{v.name}={v.dose:g}" for v in violations if CATALOGUE[v.name].axis == "workload"]
+    bends = [
+        ",".join((f"{v.name}={v.dose:g}", *(f"{option}={value}" for option, value in sorted(v.options.items()))))
+        for v in violations
+        if CATALOGUE[v.name].axis == "workload"
+    ]
     return "+".join(bends) or NOMINAL
 
 

@@ -88,6 +88,7 @@ _PERCENT = Number(0, 100)
 _THREADS = Number(1, 1024)
 _MIB = Number(1, 1 << 24)
 _OWN_PROCESS = "its own CPU stands beside every reading: on the system's core it takes that from the system, too"
+_TIME = Told(r"[0-9.]+ *(ns|us|µs|ms|s|m|min|h|d)", "a time such as 10s")
 
 _ALL = (
     ViolationSpec(
@@ -245,6 +246,59 @@ _ALL = (
     ViolationSpec(
         "burst", "workload", "compile", "arrivals are this smooth", "cv", 0, 1000, tolerance=0.05,
         mechanisms=("gaps of Weibull's law",), measured_by="gaps measured in the compiled trace", undo="A",
+    ),
+    ViolationSpec(
+        "mmpp", "workload", "compile", "arrivals are this smooth, and bursts do not last", "cv", 1.001, 100, options={"dwell": _TIME},
+        mechanisms=("two-state Markov-modulated Poisson process",), measured_by="gaps measured in the compiled trace",
+    ),
+    ViolationSpec(
+        "diurnal", "workload", "compile", "the rate is steady", "share", 0, 1, options={"period": _TIME, "phase": Number(0, 1)},
+        tolerance=0.1, tolerance_abs=0.03, mechanisms=("time warped by a sine",),
+        measured_by="the mean phase of the requests over whole periods, less that of the nominal trace",
+    ),
+    ViolationSpec(
+        "superpose", "workload", "compile", "there is one such population of users", "copies", 1, 64, whole=("dose",), tolerance=0.02,
+        mechanisms=("copies from other phases",), measured_by="requests counted in the compiled trace",
+    ),
+    ViolationSpec(
+        "zipf", "workload", "compile", "requests fall on keys this unevenly", "exponent", 0, 10, tolerance_abs=0.05,
+        mechanisms=("as few requests as possible get another key",), measured_by="exponent of greatest likelihood of the compiled trace",
+    ),
+    ViolationSpec(
+        "hotset_shift", "workload", "compile", "what is asked for often stays the same", "share", 0, 1,
+        options={"period": _TIME, "hot": Number(0.001, 0.999)}, tolerance=0.25, tolerance_abs=0.05,
+        mechanisms=("hot and cold keys change places",),
+        measured_by="popularity that a period and the next have in common, beside the nominal trace; two periods at least",
+    ),
+    ViolationSpec(
+        "correlated_burst", "workload", "compile", "users want different things at a time", "share", 0, 1,
+        options={"every": _TIME, "for": _TIME, "keys": (), "rate": Number(1, 1000)}, whole=("keys",), tolerance=0.1, tolerance_abs=0.03,
+        mechanisms=("crowds on the same few keys",), measured_by="popularity in the moments and outside them, beside the nominal trace",
+    ),
+    ViolationSpec(
+        "key_amplify", "workload", "compile", "the working set is this large", "copies", 1, 1_000_000, whole=("dose",), tolerance=0.1,
+        mechanisms=("copies of the key space",), measured_by="how rarely two requests meet on a key, beside the nominal trace",
+    ),
+    ViolationSpec(
+        "grow", "workload", "compile", "the working set stays as large", "share", 0, 1000, options={"period": _TIME}, tolerance=0.25,
+        mechanisms=("copies of keys come to be",), measured_by="how rarely requests meet on a key, period by period, beside the nominal",
+    ),
+    ViolationSpec(
+        "churn", "workload", "compile", "keys live for ever", "share", 0, 1, options={"period": _TIME, "ops": ("both", "none")},
+        tolerance=0.25, tolerance_abs=0.03, mechanisms=("keys deleted, others inserted",),
+        measured_by="popularity that a period and the next have in common, beside the nominal trace; two periods at least",
+    ),
+    ViolationSpec(
+        "op_mix", "workload", "compile", "reads and writes come in this proportion", "share", 0, 1, tolerance=0.02, tolerance_abs=0.01,
+        mechanisms=("each op drawn",), measured_by="reads counted in the compiled trace",
+    ),
+    ViolationSpec(
+        "size_scale", "workload", "compile", "values are this large", "factor", 1e-6, 1e6, aliases={"x": 1.0}, tolerance=0.02,
+        mechanisms=("each size times the dose",), measured_by="mean size in the compiled trace, beside the nominal one",
+    ),
+    ViolationSpec(
+        "token_scale", "workload", "compile", "prompts and answers are this long", "factor", 1e-4, 1e4, aliases={"x": 1.0},
+        tolerance=0.02, mechanisms=("all tokens times the dose",), measured_by="tokens in the compiled trace, beside the nominal one",
     ),
 )  # fmt: skip
 

@@ -24,7 +24,7 @@ from traces.projection import project, projection_of
 from traces.publishing import part_beside, put_in_place
 from traces.schema import BATCH_ROWS, SCHEMA, TraceMeta, ints
 from traces.stream import Trace, extent, file_sha256_in, limit, rebatched
-from traces.transforms import TransformSpec, apply, transform_of
+from traces.transforms import TransformSpec, apply, identity_of, transform_of
 
 __all__ = [
     "Compiled",
@@ -83,7 +83,7 @@ def compile_workload(
         raise InvalidInput(f"{trace.meta.name}: a duration of {duration_ns} ns; expected above 0")
     out_dir.mkdir(parents=True, exist_ok=True)
     specs = list(transforms)
-    wanted = _digest(trace, specs, driver, rate_per_s, duration_ns, seed, projection or {}, spread, rate_over)
+    wanted = _digest(trace, specs, seed, driver, rate_per_s, duration_ns, projection or {}, spread, rate_over)
     found = _remembered(out_dir, wanted)
     if found is not None:
         return found
@@ -248,12 +248,12 @@ def _tallied(trace: Trace, tally: Tally) -> Iterator[pa.RecordBatch]:
         yield batch
 
 
-def _digest(trace: Trace, specs: Iterable[TransformSpec], *rest: object) -> str:
+def _digest(trace: Trace, specs: Iterable[TransformSpec], seed: int, *rest: object) -> str:
     """Of all that decides the bytes: rows, transforms, arguments, and who writes."""
     said = [
         trace.identity(),
-        [[spec.name, spec.value, sorted(spec.options.items())] for spec in specs],
-        [dict(sorted(part.items())) if isinstance(part, Mapping) else part for part in rest],
+        [identity_of(spec, seed) for spec in specs],
+        [seed, *(dict(sorted(part.items())) if isinstance(part, Mapping) else part for part in rest)],
         [COMPILER_VERSION, pa.__version__, np.__version__],
     ]
     return hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()

@@ -7,6 +7,7 @@ Not for cryptography. The vectorised forms equal the scalar ones bit for bit.
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -46,6 +47,16 @@ def key_of(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
+@lru_cache(maxsize=1 << 20)
+def _key_of(text: str) -> int:
+    return key_of(text)
+
+
+def keys_of(texts: Sequence[str]) -> U64:
+    """`key_of` of each; the dictionaries of a trace's columns hold the same texts in every batch."""
+    return np.fromiter(map(_key_of, texts), dtype=np.uint64, count=len(texts))
+
+
 def draw(key: int, slot: int, index: int) -> int:
     """The index-th 64-bit draw of a slot."""
     return mix(mix(key ^ ((slot * GOLD) & MASK)) ^ index)
@@ -70,6 +81,27 @@ def scale_all(draws: U64, width: int) -> U64:
     cross_low = (cross & low) + d_lo * w_hi
     result: U64 = d_hi * w_hi + (cross >> half) + (cross_low >> half)
     return result
+
+
+def permuted(indices: U64, count: int, key: int) -> U64:
+    """A seeded permutation of [0, count) at `indices`, each by itself: a Feistel network on the next power of
+    four, walked again wherever it leads outside.
+    """
+    half = np.uint64(max(1, ((count - 1).bit_length() + 1) // 2))
+    low = (np.uint64(1) << half) - np.uint64(1)
+    out = indices.copy()
+    todo = np.arange(len(out))
+    while len(todo):
+        value = out[todo]
+        left, right = value >> half, value & low
+        for round_ in range(4):
+            left, right = (
+                right,
+                left ^ (mix_all(right ^ np.uint64((key + round_) & 0xFFFFFFFFFFFFFFFF)) & low),
+            )
+        out[todo] = (left << half) | right
+        todo = todo[out[todo] >= np.uint64(count)]
+    return out
 
 
 def slot_offsets(key: int, slots: U64, indices: U64, counts: U64, slot_ns: int, mode: str) -> npt.NDArray[np.int64]:

@@ -246,6 +246,10 @@ class TraceMeta:
                 values[field.name] = tuple(value) if isinstance(value, list) else value
         return cls(**values)
 
+    def recording(self, **said: Any) -> "TraceMeta":
+        """With what a transform has to say of itself; whoever applies it puts that into its record."""
+        return dataclasses.replace(self, transforms=(*self.transforms, said))
+
     def noting(self, note: str) -> "TraceMeta":
         """With one more loss note, once."""
         if note in self.loss_notes:

@@ -5,15 +5,17 @@ itself.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from traces.errors import InvalidInput
-from traces.schema import BATCH_ROWS, SCHEMA, TraceMeta, ints
+from traces.schema import BATCH_ROWS, SCHEMA, TraceMeta, ints, nulls
 
 
 class Trace(Protocol):
@@ -56,6 +58,11 @@ class StreamTrace:
 
     def identity(self) -> str:
         return self.origin()
+
+
+def remade(trace: Trace, make: Callable[[], Iterator[pa.RecordBatch]], meta: TraceMeta | None = None) -> StreamTrace:
+    """As many rows as `trace` has, made in another way. Its identity stays that of `trace`: whoever changed the rows says so in it."""
+    return StreamTrace(meta or trace.meta, make, trace.identity, trace.rows_hint, trace.bounded, trace.rate_hint_per_s)
 
 
 _FILE = "file "
@@ -120,8 +127,20 @@ def joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     """One batch of several, their dictionaries unified."""
     if len(batches) == 1:
         return batches[0]
-    # concat_arrays unifies dictionaries, but refuses to outgrow int8 indices silently, which is wanted here.
-    arrays = [pa.concat_arrays([batch.column(i) for batch in batches]) for i in range(len(SCHEMA))]
+    rows = sum(batch.num_rows for batch in batches)
+    arrays = []
+    for place, field in enumerate(SCHEMA):
+        parts = [batch.column(place) for batch in batches]
+        empty = all(part.null_count == len(part) for part in parts)
+        # concat_arrays unifies dictionaries, but refuses to outgrow int8 indices silently, which is wanted here.
+        arrays.append(nulls(rows, field.type) if empty else pa.concat_arrays(parts))
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def rows_at(batch: pa.RecordBatch, places: npt.NDArray[np.int64]) -> pa.RecordBatch:
+    """The rows at these places, in this order. Columns that say nothing, which are most, are not moved."""
+    at = pa.array(places)
+    arrays = [nulls(len(places), column.type) if column.null_count == batch.num_rows else column.take(at) for column in batch.columns]
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 
 
@@ -159,3 +178,20 @@ def extent(trace: Trace) -> Extent:
     if not rows:
         raise InvalidInput(f"{trace.meta.name}: no rows; expected at least one request; widen the window or check the file")
     return Extent(rows, first, last, seq)
+
+
+def gap_variation(trace: Trace) -> float | None:
+    """Coefficient of variation of the gaps between arrivals (population standard deviation over mean); None where they have no mean. Reads
+    the trace once.
+    """
+    size = extent(trace)
+    if not size.span_ns:
+        return None
+    mean, last, squares = size.span_ns / (size.rows - 1), size.first_ns, 0.0
+    for batch in trace.batches():
+        arrival = ints(batch, "arrival_ns")
+        if len(arrival):
+            off = np.diff(arrival, prepend=last) - mean
+            squares += float(off @ off)
+            last = int(arrival[-1])
+    return math.sqrt(max(0.0, squares - mean * mean) / (size.rows - 1)) / mean  # the first row has no gap before it

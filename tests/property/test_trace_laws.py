@@ -5,11 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.traces.rows import arrivals, column, table, trace_of
-from traces.draws import mix, mix_all
+from traces.draws import mix, mix_all, permuted
 from traces.quantities import parse_duration
 from traces.stream import StreamTrace, limit, rebatched
 from traces.transforms import TransformSpec, apply
-from traces.transforms.burst import permuted
 
 GAPS = st.lists(st.integers(0, 10**10), min_size=1, max_size=60)
 

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping
 from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from traces.draws import stream
 from traces.errors import InvalidInput
 from traces.stream import StreamTrace, Trace
 from traces.transforms.spec import TransformSpec
 
-__all__ = ["GROUP", "Stage", "Transform", "TransformSpec", "apply", "transforms"]
+__all__ = ["GROUP", "Dosed", "Reading", "Stage", "Transform", "TransformSpec", "apply", "identity_of", "transform_of", "transforms"]
 
 GROUP = "offspec.trace_transforms"
 Stage = Literal["source", "pace", "bend"]
@@ -37,9 +37,39 @@ class Transform(Protocol):
     @property
     def stage(self) -> Stage: ...
     @property
-    def options(self) -> tuple[str, ...]: ...
+    def value(self) -> str:
+        """What its main figure is; "" where it takes none."""
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        """What each option is, with its unit."""
+
+    @property
+    def changes(self) -> str:
+        """The dimension of the load that it bends; figures of all others stay."""
+
+    @property
+    def needs(self) -> str:
+        """What it needs beside one pass in constant memory; "" for nothing."""
+
     def bend(self, trace: Trace, spec: TransformSpec, seed: int) -> StreamTrace:
         """Raises InvalidInput for a value, an option or a trace that it cannot use."""
+
+
+@runtime_checkable
+class Dosed(Protocol):
+    """A transform whose dose can be read back: what a campaign can violate by it."""
+
+    def dose(self, made: Trace, nominal: Trace, spec: TransformSpec) -> float | None:
+        """The dose that `made` really has beside the same trace without it; None where it has too few requests to tell."""
+
+
+@runtime_checkable
+class Reading(Protocol):
+    """A transform that reads another trace."""
+
+    def other(self, spec: TransformSpec, seed: int) -> Trace:
+        """Raises InvalidInput for one that cannot be read."""
 
 
 @cache
@@ -90,5 +120,12 @@ def apply(trace: Trace, specs: Iterable[TransformSpec], seed: int) -> Trace:
     return trace
 
 
+def identity_of(spec: TransformSpec, seed: int) -> str:
+    """A text that is equal only for equal transforms. Reads the other trace of one that has such, to hash it."""
+    transform = transform_of(spec)
+    read = f" of {transform.other(spec, seed).identity()}" if isinstance(transform, Reading) else ""
+    return f"{spec.name} {spec.value!r} {sorted(spec.options.items())}{read}"
+
+
 def _identity(source: Trace, spec: TransformSpec, seed: int) -> str:
-    return f"{source.identity()}|{spec.name} {spec.value!r} {sorted(spec.options.items())} {seed}"
+    return f"{source.identity()}|{identity_of(spec, seed)} {seed}"

@@ -9,16 +9,17 @@ replaced: that is what is bent.
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from traces.draws import U64, mix_all, stream
+from traces.draws import permuted, stream
 from traces.errors import InvalidInput
 from traces.schema import BATCH_ROWS, with_columns
-from traces.stream import Extent, StreamTrace, Trace, extent
+from traces.stream import Extent, StreamTrace, Trace, extent, gap_variation
 from traces.transforms.spec import TransformSpec
 
 Floats = npt.NDArray[np.float64]
@@ -30,7 +31,10 @@ class Burst:
     name = "burst"
     summary = "gaps with this coefficient of variation: 0 equidistant, 1 Poisson, above it bursts"
     stage = "bend"
-    options = ()
+    value = "the coefficient of variation, 0 to 1000"
+    changes = "gaps"
+    needs = "two passes"
+    options: Mapping[str, str] = MappingProxyType({})
 
     def bend(self, trace: Trace, spec: TransformSpec, seed: int) -> StreamTrace:
         cv = spec.number(0, 1000, "a coefficient of variation from 0 to 1000")
@@ -61,6 +65,10 @@ class Burst:
             rate_hint_per_s=trace.rate_hint_per_s,
         )
 
+    def dose(self, made: Trace, nominal: Trace, spec: TransformSpec) -> float | None:
+        """The coefficient of variation of the gaps."""
+        return gap_variation(made)
+
 
 @dataclasses.dataclass(frozen=True)
 class _Bent:
@@ -71,7 +79,7 @@ class _Bent:
 
     def __call__(self) -> Iterator[pa.RecordBatch]:
         gaps = self.size.rows - 1
-        total = sum(float(self._gaps(start, min(gaps, start + BATCH_ROWS)).sum()) for start in range(0, gaps, BATCH_ROWS))
+        total = sum(float(self._law(start, min(gaps, start + BATCH_ROWS)).sum()) for start in range(0, gaps, BATCH_ROWS))
         scale = self.size.span_ns / total
         done, clock = 0, 0.0
         for batch in self.trace.batches():
@@ -89,6 +97,10 @@ class _Bent:
         gaps = self.size.rows - 1
         ranks = permuted(np.arange(start, end, dtype=np.uint64), gaps, self.key)
         return weibull((ranks.astype(np.float64) + 0.5) / gaps, self.shape)
+
+    def _law(self, start: int, end: int) -> Floats:
+        """Gaps of these ranks: all together they are the same gaps, and their sum needs no order."""
+        return weibull((np.arange(start, end, dtype=np.float64) + 0.5) / (self.size.rows - 1), self.shape)
 
 
 def weibull(u: Floats, shape: float) -> Floats:
@@ -127,27 +139,6 @@ def _quantile_grid(gaps: int) -> tuple[Floats, Floats]:
         ranks = np.concatenate(((edges[:-1] + edges[1:] - 1) / 2, ranks))
         weights = np.concatenate((np.diff(edges), weights))
     return (ranks + 0.5) / gaps, weights
-
-
-def permuted(indices: U64, count: int, key: int) -> U64:
-    """A seeded permutation of [0, count) at `indices`, each by itself: a Feistel network on the next power of
-    four, walked again wherever it leads outside.
-    """
-    half = np.uint64(max(1, ((count - 1).bit_length() + 1) // 2))
-    low = (np.uint64(1) << half) - np.uint64(1)
-    out = indices.copy()
-    todo = np.arange(len(out))
-    while len(todo):
-        value = out[todo]
-        left, right = value >> half, value & low
-        for round_ in range(4):
-            left, right = (
-                right,
-                left ^ (mix_all(right ^ np.uint64((key + round_) & 0xFFFFFFFFFFFFFFFF)) & low),
-            )
-        out[todo] = (left << half) | right
-        todo = todo[out[todo] >= np.uint64(count)]
-    return out
 
 
 TRANSFORM = Burst()

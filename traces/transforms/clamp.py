@@ -4,7 +4,8 @@ one each.
 Counts nothing by itself: compare the sums of the facts before and after.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,17 @@ class Clamp:
     name = "clamp"
     summary = "request and response bytes (and tokens, by option) cut to a limit such as 64KiB"
     stage = "bend"
-    options = (*_BYTES, *_TOKENS)
+    value = "the most bytes, such as 64KiB"
+    changes = "sizes"
+    needs = ""
+    options: Mapping[str, str] = MappingProxyType(
+        {
+            "req_bytes": "the most request bytes",
+            "resp_bytes": "the most response bytes",
+            "prompt_tokens": "the most tokens of a prompt",
+            "output_tokens": "the most tokens of an answer",
+        }
+    )
 
     def bend(self, trace: Trace, spec: TransformSpec, seed: int) -> StreamTrace:
         limits = dict.fromkeys(_BYTES, parse_size(spec.value, "transform clamp")) if spec.value is not None else {}

@@ -6,7 +6,8 @@ repeats.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,10 @@ class Loop:
     name = "loop"
     summary = "repeated until the duration (such as 60s) is full"
     stage = "pace"
-    options = ()
+    value = "the duration, such as 60s"
+    changes = "length"
+    needs = "two passes"
+    options: Mapping[str, str] = MappingProxyType({})
 
     def bend(self, trace: Trace, spec: TransformSpec, seed: int) -> StreamTrace:
         until = parse_duration(spec.value if spec.value is not None else "", "transform loop")

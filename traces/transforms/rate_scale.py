@@ -1,40 +1,54 @@
 """rate_scale f: f times as many requests in the same span, wherever the trace is busy or idle.
 
-Below 1 rows are thinned by a hash of their seq. Above 1 the gap after each row is divided for the added
-requests, so the rate's shape, the span and (for whole factors) the variation of gaps stay. What the added
-requests ask for is read from another phase of the same trace: popularity, sizes and ops stay as they are, and
-no key is asked for twice in a row only because it was copied. Sessions of added requests are their own; their
-causal parents are dropped.
+Below 1 rows are thinned by a hash of their seq, which thins time evenly; the option `by` thins whole clients, keys or sessions instead,
+so that what is left of one is complete: by=key is spatial sampling (Waldspurger et al., SHARDS, FAST 2015), which keeps reuse distances
+but for the factor. The share of the requests is then as even as their owners: one hot key comes whole or not at all. Above 1 the gap
+after each row is divided for the added requests, so the rate's shape, the span and (for whole factors) the variation of gaps stay. What
+the added requests ask for is read from another phase of the same trace: popularity, sizes and ops stay as they are, and no key is asked
+for twice in a row only because it was copied. Sessions of added requests are their own; their causal parents are dropped.
 """
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from traces.draws import mix, mix_all, stream, uniform_all
+from traces.draws import U64, keys_of, mix, stream, uniform_all
 from traces.errors import InvalidInput
 from traces.schema import BATCH_ROWS, ints, masked, present, with_columns
-from traces.stream import StreamTrace, Trace, extent, joined
+from traces.sessions import with_own_sessions
+from traces.stream import StreamTrace, Trace, extent, joined, rows_at
 from traces.transforms.spec import TransformSpec
 
 MAX_READERS = 4
 """Phases that are read at a time; higher factors read these faster. Bounds memory at a handful of batches."""
 
 
+_OWNERS = {"request": "seq", "client": "client", "key": "key_id", "session": "session_id"}
+
+
 class RateScale:
     name = "rate_scale"
     summary = "this many times as many requests in the same span: thinned below 1, superposed above"
     stage = "bend"
-    options = ()
+    value = "the factor, above 0 to 10000"
+    changes = "rate"
+    needs = "above 1: two passes, and reads the source up to four times more"
+    options: Mapping[str, str] = MappingProxyType({"by": f"what is thinned whole below 1: {', '.join(_OWNERS)} (default request)"})
 
     def bend(self, trace: Trace, spec: TransformSpec, seed: int) -> StreamTrace:
         factor = spec.number(1e-6, 10_000, "a factor above 0, at most 10000")
         key = stream(seed, trace.meta.name, "rate_scale")
-        make = _Thinned(trace, factor, key) if factor <= 1 else _Superposed(trace, factor, key)
+        by = spec.word("by", *_OWNERS)
+        if factor > 1 and "by" in spec.options:
+            raise InvalidInput(
+                f"transform rate_scale: by {by!r} with a factor of {factor:g}; expected one up to 1: it says what is thinned; leave it out"
+            )
+        make = _Thinned(trace, factor, key, by) if factor <= 1 else _Superposed(trace, factor, key)
         meta = dataclasses.replace(trace.meta, rows=None)
         if factor > 1 and trace.meta.causality != "open":
             meta = dataclasses.replace(meta, causality="open").noting("added requests have no causal parents")
@@ -48,22 +62,41 @@ class RateScale:
             rate * factor if rate else None,
         )
 
+    def dose(self, made: Trace, nominal: Trace, spec: TransformSpec) -> float | None:
+        """How many times as many requests there are."""
+        return extent(made).rows / extent(nominal).rows
+
 
 @dataclasses.dataclass(frozen=True)
 class _Thinned:
     trace: Trace
     share: float
     key: int
+    by: str
 
     def __call__(self) -> Iterator[pa.RecordBatch]:
         for batch in self.trace.batches():
-            keep = uniform_all(self.key, ints(batch, "seq")) < self.share
+            keep = uniform_all(self.key, self._owners(batch)) < self.share
             has_parent = present(batch, "parent_seq")
-            if has_parent.any():  # a parent that was thinned away can never finish
+            if self.by == "request" and has_parent.any():  # a parent that was thinned away can never finish
                 parent = ints(batch, "parent_seq")
                 kept = uniform_all(self.key, parent) < self.share
                 batch = with_columns(batch, {"parent_seq": masked(parent, has_parent & kept)})
             yield batch if keep.all() else batch.filter(pa.array(keep))
+
+    def _owners(self, batch: pa.RecordBatch) -> U64:
+        """A number for whom each row belongs to."""
+        name = _OWNERS[self.by]
+        column = batch.column(name)
+        if column.null_count:
+            raise InvalidInput(
+                f"transform rate_scale: by {self.by!r}: {column.null_count} of {batch.num_rows} requests of {self.trace.meta.name} name no "
+                f"{self.by}; expected each to; thin by request"
+            )
+        if not pa.types.is_dictionary(column.type):
+            return ints(batch, name).astype(np.uint64)
+        numbers: U64 = keys_of(column.dictionary.to_pylist())[column.indices.to_numpy()]
+        return numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +123,7 @@ class _Superposed:
                     place = arrival[at] + (gaps[at].astype(np.float64) * copy / shares[at]).astype(np.int64)
                     pieces.append(with_columns(content, {"arrival_ns": place}))
             merged = joined(pieces)
-            merged = merged.take(pa.array(np.argsort(ints(merged, "arrival_ns"), kind="stable")))
+            merged = rows_at(merged, np.argsort(ints(merged, "arrival_ns"), kind="stable"))
             seq = np.arange(done, done + merged.num_rows, dtype=np.uint64)
             done += merged.num_rows
             yield with_columns(merged, {"seq": seq})
@@ -115,7 +148,7 @@ class _Reader:
 
     def __init__(self, trace: Trace, phase: int, number: int) -> None:
         self._batches = self._around(trace, phase)
-        self._salt = np.uint64(mix(number))
+        self._number = number
         self._held: list[pa.RecordBatch] = []
         self._rows = 0
 
@@ -145,10 +178,7 @@ class _Reader:
                 self._held.insert(0, head.slice(need))
             need -= taken[-1].num_rows
         self._rows -= rows
-        batch = joined(taken)
-        known = present(batch, "session_id")
-        own = {"session_id": masked(mix_all(ints(batch, "session_id") ^ self._salt), known)} if known.any() else {}
-        return with_columns(batch, {**own, "parent_seq": None})
+        return with_own_sessions(joined(taken), self._number)
 
 
 TRANSFORM = RateScale()

@@ -3,7 +3,8 @@ row, so that all requests of a key meet the same agent. The shards of a trace ho
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,10 @@ class Shard:
     name = "shard"
     summary = "the index-th of n parts, by key, else session, else row"
     stage = "bend"
-    options = ("index",)
+    value = "how many parts"
+    changes = "rate"
+    needs = ""
+    options: Mapping[str, str] = MappingProxyType({"index": "which of them, from 0"})
 
     def bend(self, trace: Trace, spec: TransformSpec, seed: int) -> StreamTrace:
         shards = int(spec.number(1, 1_000_000, "a whole number of shards from 1"))

@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,10 @@ class Speedup:
     name = "speedup"
     summary = "arrivals divided by the value: 2 is twice as fast"
     stage = "pace"
-    options = ()
+    value = "the factor; 2 is twice as fast"
+    changes = "rate"
+    needs = ""
+    options: Mapping[str, str] = MappingProxyType({})
 
     def bend(self, trace: Trace, spec: TransformSpec, seed: int) -> StreamTrace:
         factor = spec.number(1e-9, 1e12, "a factor above 0: 2 is twice as fast")

@@ -6,7 +6,8 @@ of one slot in memory. A trace without any times needs the option `rate` and is 
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,10 @@ class Spread:
     name = "spread"
     summary = "coarse stamps to arrivals inside their slot: poisson, equidistant or start"
     stage = "source"
-    options = ("rate",)
+    value = "poisson, equidistant or start"
+    changes = "gaps"
+    needs = "memory of the requests of one stamp"
+    options: Mapping[str, str] = MappingProxyType({"rate": "for a trace without times, such as 1000/s"})
 
     def bend(self, trace: Trace, spec: TransformSpec, seed: int) -> StreamTrace:
         mode = str(spec.value)

@@ -3,7 +3,8 @@ speedup.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,10 @@ class Window:
     name = "window"
     summary = "the requests of [from, to), such as 10s..20s; either end may be left out"
     stage = "source"
-    options = ("from", "to")
+    value = "FROM..TO, such as 10s..20s; either may be left out"
+    changes = "length"
+    needs = ""
+    options: Mapping[str, str] = MappingProxyType({"from": "its start, a time", "to": "its end, a time"})
 
     def bend(self, trace: Trace, spec: TransformSpec, seed: int) -> StreamTrace:
         start, end = _ends(spec)

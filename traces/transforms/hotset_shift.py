@@ -1,0 +1,100 @@
+"""hotset_shift s: in every period (option, default 10s) this share of the hot objects changes places with cold ones, drawn: what was
+asked for often is asked for rarely from then on, and the other way round. Hot are the fewest that take a share of the requests (option
+`hot`, default 0.5). Within a period popularity is what it was; over the whole trace it gets flatter. Times, ops and sizes stay with
+their rows. Two passes; memory is that of the distinct objects.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from traces.draws import mix, permuted, stream
+from traces.drift import kept_mass
+from traces.errors import InvalidInput
+from traces.objects import Objects, objects_of
+from traces.schema import ints
+from traces.stream import StreamTrace, Trace, extent, remade
+from traces.transforms.spec import TransformSpec
+
+_PERIOD, _HOT = "10s", 0.5
+_GOLDEN = (5**0.5 - 1) / 2  # its multiples lie evenly in a circle, however many there are
+
+
+class HotsetShift:
+    name = "hotset_shift"
+    summary = "in every period this share of the hot objects changes places with cold ones"
+    stage = "bend"
+    value = "the share, 0 to 1"
+    changes = "popularity over time"
+    needs = "two passes; memory of the distinct objects"
+    options: Mapping[str, str] = MappingProxyType(
+        {"period": f"a time (default {_PERIOD})", "hot": f"the share of the requests that hot objects take (default {_HOT})"}
+    )
+
+    def bend(self, trace: Trace, spec: TransformSpec, seed: int) -> StreamTrace:
+        share = spec.number(0, 1, "the share of the hot objects that changes in a period, from 0 to 1")
+        hot_mass = spec.option("hot", _HOT, 0.001, 0.999, "a share of the requests from 0.001 to 0.999")
+        objects = objects_of(trace, f"transform {self.name}")
+        hot = int(np.searchsorted(np.cumsum(objects.counts), hot_mass * objects.rows)) + 1
+        if share * hot + 2 > len(objects) - hot:
+            raise InvalidInput(
+                f"transform {self.name}: {trace.meta.name} has {hot} hot objects of {len(objects)}; expected as many cold ones as change; "
+                "give a smaller share, or a smaller hot"
+            )
+        shifting = _Shifting(
+            trace,
+            objects,
+            hot,
+            share,
+            spec.duration_ns("period", _PERIOD),
+            extent(trace).first_ns,
+            stream(seed, trace.meta.name, self.name),
+        )
+        return remade(trace, shifting, trace.meta.recording(objects=len(objects), hot_objects=hot))
+
+    def dose(self, made: Trace, nominal: Trace, spec: TransformSpec) -> float | None:
+        """How much of the hot objects' popularity is lost from a period to the next, beyond what the trace loses by itself."""
+        kept = [kept_mass(each, spec.duration_ns("period", _PERIOD)) for each in (made, nominal)]
+        return (1 - kept[0] / kept[1]) / float(spec.options.get("hot", _HOT)) if kept[0] is not None and kept[1] else None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shifting:
+    trace: Trace
+    objects: Objects
+    hot: int
+    share: float
+    period_ns: int
+    first_ns: int
+    key: int
+
+    def __call__(self) -> Iterator[pa.RecordBatch]:
+        stands_for = np.arange(len(self.objects), dtype=np.int64)
+        period = 0
+        for batch in self.trace.batches():
+            ranks = self.objects.ranks(batch)
+            periods = (ints(batch, "arrival_ns") - self.first_ns) // self.period_ns
+            begins = np.flatnonzero(np.diff(periods, prepend=-1))
+            for start, end in zip(begins, np.append(begins[1:], len(periods)), strict=True):
+                while period < periods[start]:
+                    period += 1
+                    self._shift(stands_for, period)
+                rows = ranks[start:end]
+                ranks[start:end] = np.where(rows >= 0, stands_for[rows], -1)
+            yield self.objects.named(batch, ranks)
+
+    def _shift(self, stands_for: npt.NDArray[np.int64], period: int) -> None:
+        # Each hot place changes once in 1 / share periods, and in each period every 1 / share-th of them along the ranks: that the share of
+        # the requests which move is the same each time, hottest included, is worth more than independent draws.
+        turn = self.share * period + np.arange(self.hot) * _GOLDEN + (self.key >> 11) * 2.0**-53
+        hot = np.flatnonzero(np.floor(turn) > np.floor(turn - self.share))
+        drawn = np.arange(len(hot), dtype=np.uint64)
+        cold = self.hot + permuted(drawn, len(stands_for) - self.hot, mix(self.key ^ mix(period))).astype(np.int64)
+        stands_for[hot], stands_for[cold] = stands_for[cold], stands_for[hot]
+
+
+TRANSFORM = HotsetShift()
