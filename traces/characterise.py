@@ -277,5 +277,9 @@ def _sampled_keys(name: str, counts: KeyCounts, ranked: Ranked) -> dict[str, str
 
 
 def _sampled_reuse(name: str, objects: Objects) -> dict[str, str]:
-    share = objects.reuse.share
-    return {} if share == 1 else {f"{name}, distances": f"SHARDS over {share:.2%} of the keys, hit ratios within about 0.01"}
+    reuse = objects.reuse
+    if reuse.share == 1:
+        return {}
+    return {
+        f"{name}, distances": f"exact below {reuse.exact_below:,}; beyond, SHARDS over {reuse.share:.2%} of all, hit ratios within about 0.01"
+    }

@@ -56,11 +56,11 @@ class Bins:
         inside = (q * upto[-1] - (upto[k] - whole[k])) / whole[k]
         return float(self.low[k] + (self.high[k] - self.low[k]) * min(1.0, max(0.0, inside)))
 
-    def share_below(self, value: float) -> float:
-        """The share of the weight at or below a value."""
-        whole = self.total
+    def shares_below(self, value: float) -> Floats:
+        """What share of each bin lies at or below a value."""
         inside = np.clip((value - self.low) / np.maximum(self.high - self.low, 1e-300), 0, 1)
-        return float((whole * np.where(self.high <= value, 1.0, np.where(self.low > value, 0.0, inside))).sum() / whole.sum())
+        found: Floats = np.where(self.high <= value, 1.0, np.where(self.low > value, 0.0, inside))
+        return found
 
 
 class Stretched:
@@ -71,8 +71,8 @@ class Stretched:
         self._weights: Floats | None = None  # made when first needed: many columns of many traces are empty
         self._stretch_rows = 1
 
-    def add(self, places: npt.NDArray[np.integer], rows: Ints) -> None:
-        """One more in each place; `rows` count from 0 over the whole trace and never fall."""
+    def add(self, places: npt.NDArray[np.integer], rows: Ints, weight: float = 1.0) -> None:
+        """So much more in each place; `rows` count from 0 over the whole trace and never fall within a call."""
         if not len(places):
             return
         weights = self._made()
@@ -82,7 +82,7 @@ class Stretched:
         first = int(rows[0]) // self._stretch_rows
         span = int(rows[-1]) // self._stretch_rows + 1 - first
         at = places if span == 1 else places + (rows // self._stretch_rows - first) * self._width
-        weights[first : first + span] += np.bincount(at, minlength=span * self._width).reshape(span, self._width)
+        weights[first : first + span] += weight * np.bincount(at, minlength=span * self._width).reshape(span, self._width)
 
     def add_in(self, places: npt.NDArray[np.integer], stretches: Ints) -> None:
         """One more in each place of the stretch given."""
@@ -94,11 +94,6 @@ class Stretched:
         if self._weights is None:
             self._weights = np.zeros((STRETCHES, self._width))
         return self._weights
-
-    def weaken(self, factor: float) -> None:
-        """What was added until now counts that much."""
-        if self._weights is not None:
-            self._weights *= factor
 
     def weights(self) -> Floats | None:
         """By stretch, without those that hold nothing; None where nothing was added."""
@@ -117,19 +112,15 @@ class Binned:
         self._low = np.full(BINS, np.inf)
         self._high = np.full(BINS, -np.inf)
 
-    def add(self, values: npt.NDArray[Any], rows: Ints, groups: Ints | None = None) -> None:
-        """`rows` as Stretched has them; `groups` from 0 to STRETCHES - 1, for all values of a portrait or for none."""
+    def add(self, values: npt.NDArray[Any], rows: Ints, groups: Ints | None = None, weight: float = 1.0) -> None:
+        """`rows` and `weight` as Stretched has them; `groups` from 0 to STRETCHES - 1, for all values of a portrait or for none."""
         numbers = values.astype(np.float64)
         places = bin_of(numbers)
         np.minimum.at(self._low, places, numbers)
         np.maximum.at(self._high, places, numbers)
-        self._weights.add(places, rows)
+        self._weights.add(places, rows, weight)
         if groups is not None:
             self._by_group.add_in(places, groups)
-
-    def weaken(self, factor: float) -> None:
-        self._weights.weaken(factor)
-        self._by_group.weaken(factor)
 
     def bins(self) -> Bins | None:
         """None where nothing was added."""

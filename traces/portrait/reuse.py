@@ -1,9 +1,12 @@
-"""How many other keys come between two requests of one key, and how much time: stack distances (Mattson et al. 1970) of a fixed number of
-sampled keys (SHARDS with its adjustment, Waldspurger et al., FAST 2015), in constant memory.
+"""How many other keys come between two requests of one key, and how much time: stack distances (Mattson et al. 1970) in constant memory.
 
-Exact while there are at most 16,384 keys; beyond, distances come from a share R of the keys and are divided by R, which errs by about
-1 / sqrt(16,384) = 0.8 % of the keys. Distances are counted in lots by a stable partition of bits, because a tree in Python is too slow.
+Distances below 16,384 keys are exact, because a stack of that many keys is kept whole. Longer ones come from the keys whose hash is small,
+as many as fit (SHARDS, Waldspurger et al., FAST 2015), and are divided by the share R of the keys that these are; with 16,384 of them that
+errs by about 1 / sqrt(16,384) = 0.8 %. So a hot key, which a sample of keys may miss, is never missed. All is exact while there are at most
+16,384 keys. Distances are counted in lots by a stable partition of bits, because a tree in Python is too slow.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,69 +20,105 @@ _ALL = 1 << 64
 _SALT = np.uint64(0x5EED0F5A3D1E5)
 
 
+@dataclass(frozen=True)
+class _Again:
+    """Requests of keys that came before: other keys in between, time in between, number of the row."""
+
+    distance: Ints
+    time_ns: Ints
+    rows: Ints
+
+    def only(self, which: npt.NDArray[np.bool_]) -> "_Again":
+        return _Again(self.distance[which], self.time_ns[which], self.rows[which])
+
+
+class _Stack:
+    """Keys from the one used longest ago to the latest."""
+
+    def __init__(self) -> None:
+        self.keys: U64 = np.empty(0, np.uint64)
+        self._used_ns: Ints = np.empty(0, np.int64)
+
+    def take(self, new: U64, arrival_ns: Ints, rows: Ints) -> _Again:
+        held = len(self.keys)
+        keys = np.concatenate((self.keys, new))
+        times = np.concatenate((self._used_ns, arrival_ns))
+        before, last = _occurrences(keys)
+        mine = before[held:]
+        again = np.flatnonzero(mine >= 0)
+        found = _Again(distances(before)[held:][again], arrival_ns[again] - times[mine[again]], rows[again])
+        self.keys, self._used_ns = keys[last], times[last]
+        return found
+
+    def keep(self, which: npt.NDArray[np.bool_] | slice) -> None:
+        self.keys, self._used_ns = self.keys[which], self._used_ns[which]
+
+    def copy(self) -> "_Stack":
+        made = _Stack()
+        made.keys, made._used_ns = self.keys, self._used_ns
+        return made
+
+
 class Reuse:
     """Add keys with arrival times and row numbers, in order; read the rest."""
 
     def __init__(self, most: int = MOST_KEYS) -> None:
         self._most = most
+        self._near = _Stack()
+        self._far: _Stack | None = None
         self._below = _ALL
-        self._stack: U64 = np.empty(0, np.uint64)  # from the key used longest ago to the latest
-        self._used_ns: Ints = np.empty(0, np.int64)
         self._waiting: list[tuple[U64, Ints, Ints]] = []
         self._count_waiting = 0
         self._distances, self._times = Binned(), Binned()
         self._seen = 0
         self._first = 0.0
-        self._again = 0.0
+        self._near_count = 0
 
     @property
     def share(self) -> float:
-        """R, the share of the keys that is followed."""
+        """R, the share of the keys from which distances beyond `exact_below` are taken."""
         return self._below / _ALL
+
+    @property
+    def exact_below(self) -> int:
+        return self._most
 
     def add(self, keys: npt.NDArray[np.unsignedinteger], arrival_ns: Ints, rows: Ints) -> None:
         self._seen += len(keys)
-        ids = keys.astype(np.uint64)
-        if self._below < _ALL:
-            kept = np.flatnonzero(mix_all(ids ^ _SALT) < np.uint64(self._below))
-            ids, arrival_ns, rows = ids[kept], arrival_ns[kept], rows[kept]
-        self._waiting.append((ids, arrival_ns, rows))
-        self._count_waiting += len(ids)
+        self._waiting.append((keys.astype(np.uint64), arrival_ns, rows))
+        self._count_waiting += len(keys)
         if self._count_waiting >= _LOT:
             self._take_in()
 
     def _take_in(self) -> None:
         if not self._count_waiting:
-            self._waiting = []
             return
-        new, arrival_ns, rows = (np.concatenate(column) for column in zip(*self._waiting, strict=True))
+        keys, arrival_ns, rows = (np.concatenate(column) for column in zip(*self._waiting, strict=True))
         self._waiting, self._count_waiting = [], 0
-        held = len(self._stack)
-        keys = np.concatenate((self._stack, new))
-        times = np.concatenate((self._used_ns, arrival_ns))
-        before, last = _occurrences(keys)
-        mine = before[held:]
-        again = np.flatnonzero(mine >= 0)
-        distance = distances(before)[held:][again]
-        self._distances.add(distance / self.share, rows[again])
-        self._times.add(arrival_ns[again] - times[mine[again]], rows[again])
-        self._again += len(again)
-        self._first += len(mine) - len(again)
-        self._stack, self._used_ns = keys[last], times[last]
-        if len(self._stack) > self._most:
-            self._follow_fewer()
+        again = self._near.take(keys, arrival_ns, rows)
+        near = again.distance < self._most
+        self._near_count += int(near.sum())
+        self._count(again.only(near), 1.0)
+        if self._far is None:
+            self._first += len(keys) - len(again.rows)
+            self._count(again.only(~near), 1.0)
+            if len(self._near.keys) > self._most:
+                self._far = self._near.copy()
+        else:
+            kept = np.flatnonzero(mix_all(keys ^ _SALT) < np.uint64(self._below))
+            again = self._far.take(keys[kept], arrival_ns[kept], rows[kept])
+            self._first += (len(kept) - len(again.rows)) / self.share
+            self._count(again.only(again.distance >= self._most * self.share), 1 / self.share)
+        self._near.keep(slice(-self._most, None))
+        if self._far is not None and len(self._far.keys) > self._most:
+            hashes = mix_all(self._far.keys ^ _SALT)
+            self._below = int(np.partition(hashes, self._most)[self._most])
+            self._far.keep(hashes < np.uint64(self._below))
 
-    def _follow_fewer(self) -> None:
-        hashes = mix_all(self._stack ^ _SALT)
-        below = int(np.partition(hashes, self._most)[self._most])
-        kept = hashes < np.uint64(below)
-        self._stack, self._used_ns = self._stack[kept], self._used_ns[kept]
-        factor = below / self._below
-        self._below = below
-        self._first *= factor
-        self._again *= factor
-        self._distances.weaken(factor)
-        self._times.weaken(factor)
+    def _count(self, again: _Again, weight: float) -> None:
+        """`weight` requests for each: what one key that is followed stands for."""
+        self._distances.add(again.distance * weight, again.rows, weight=weight)
+        self._times.add(again.time_ns, again.rows, weight=weight)
 
     def distances(self) -> Bins | None:
         """Other keys between a request and the last of the same key; first requests are left out."""
@@ -92,21 +131,23 @@ class Reuse:
         return self._times.bins()
 
     def first_share(self) -> float:
-        """The share of requests that are the first of their key: what misses in a cache of any size. Adjusted: the requests that the sample
-        has too few or too many of, because hot keys are in it or not, are taken as reuse (SHARDS-adj).
-        """
+        """The share of requests that are the first of their key: what misses in a cache of any size."""
         self._take_in()
-        expected = self._seen * self.share
-        return min(1.0, self._first / expected) if expected else 0.0
+        return min(1.0, self._first / self._seen) if self._seen else 0.0
 
     def hit_ratio(self, cache_keys: float) -> float:
-        """Of a cache that holds so many keys and drops the one used longest ago."""
+        """Of a cache that holds so many keys and drops the one used longest ago. What is neither near nor a first request is far, so
+        that the sample decides only how the far ones lie.
+        """
         bins = self.distances()
-        expected = self._seen * self.share
-        if bins is None or not expected:
+        if bins is None or cache_keys < 1:
             return 0.0
-        surplus = expected - self._first - self._again
-        return min(1.0, max(0.0, (bins.share_below(cache_keys - 1) * self._again + surplus) / expected)) if cache_keys >= 1 else 0.0
+        near = bins.high < self._most
+        inside = bins.shares_below(cache_keys - 1) * bins.total
+        far_held = float(bins.total[~near].sum())
+        far = max(0.0, self._seen - self._first - self._near_count)
+        hits = float(inside[near].sum()) + (float(inside[~near].sum()) * far / far_held if far_held else 0.0)
+        return min(1.0, hits / self._seen)
 
 
 def _occurrences(keys: U64) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
