@@ -10,7 +10,7 @@ from pathlib import Path
 @contextmanager
 def part_beside(folder: Path) -> Iterator[Path]:
     """A name in `folder` to write to; nothing is left there after the block but what was put in place."""
-    handle, name = tempfile.mkstemp(dir=folder, suffix=".parquet.part")
+    handle, name = tempfile.mkstemp(dir=folder, suffix=".part")
     os.close(handle)
     part = Path(name)
     try:
