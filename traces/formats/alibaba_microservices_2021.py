@@ -3,7 +3,8 @@ tree), um (who calls), rpctype (rpc, mc, db, mq, http, userDefined), dm (who is 
 is the callee's side). One row is one call; see traces.formats.call_trees. Names may be lost: empty or `(?)`.
 https://github.com/alibaba/clusterdata/tree/master/cluster-trace-microservices-v2021
 
-A file holds five minutes, in no order: calls are put in order within as long, unless the option `sort` says otherwise.
+A file holds five minutes, in no order: calls are put in order within as long, which holds them in memory (about 1 kB a call), unless the
+option `sort` says otherwise.
 """
 
 from collections.abc import Mapping

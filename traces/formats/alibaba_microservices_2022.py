@@ -3,7 +3,8 @@ the tree), rpctype, um (who calls), uminstanceid, interface, dm (who is called),
 callee's side). One row is one call; see traces.formats.call_trees.
 https://github.com/alibaba/clusterdata/tree/master/cluster-trace-microservices-v2022
 
-A file holds three minutes, in no order: calls are put in order within five, unless the option `sort` says otherwise.
+A file holds three minutes, in no order: calls are put in order within five, which holds them in memory (about 1 kB a call), unless the
+option `sort` says otherwise.
 """
 
 from collections.abc import Mapping

@@ -2,6 +2,7 @@
 one is refused by line and column.
 """
 
+import csv
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,8 +123,12 @@ def span_ns(start: pa.Array, end: pa.Array) -> pa.Array:
 
 
 def first_row(head: bytes, delimiter: str = ",") -> list[str]:
-    """Fields of the first line of a file, for a format to know its table by. None hold a delimiter there."""
-    return [name.strip() for name in head.split(b"\n", 1)[0].decode("utf-8-sig", errors="replace").strip("\r").split(delimiter)]
+    """Fields of the first line of a file, for a format to know its table by; none where they cannot be told."""
+    line = head.split(b"\n", 1)[0].decode("utf-8-sig", errors="replace").strip("\r")
+    try:
+        return [field.strip() for field in next(csv.reader([line], delimiter=delimiter), [])]
+    except csv.Error:
+        return []
 
 
 def lots(path: Path, table: Table) -> Iterator[Lot]:

@@ -34,6 +34,8 @@ def test_a_pod_runs_from_when_it_was_scheduled_and_has_the_gpus_it_asks_for(tmp_
     assert column(trace, "service_ns") == [12537496 * SECOND, (12902960 - 427070) * SECOND, None], "one never scheduled never ran"
     assert column(trace, "observed_ns")[2] == 6 * SECOND and column(trace, "mem_bytes")[0] == 16 * 2**30
     assert labels(trace, "gpu_spec") == [None, "T4|P100", None] and labels(trace, "phase") == ["Running", "Failed", "Pending"]
+    quoted = samples.POD_LIST.replace("name,cpu_milli", '"name","cpu_milli"')
+    assert column(open_trace(write(tmp_path / "quoted.csv", quoted)), "cpu_milli") == [12000, 6000, 20000]
     assert "line 3: column num_gpu is empty" in refused(write(tmp_path / "a.csv", samples.POD_LIST.replace("12288,1,", "12288,,")))
 
 
