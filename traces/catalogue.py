@@ -98,7 +98,7 @@ _ENTRIES = (
         "Shahrad et al., Serverless in the Wild, ATC 2020",
         f"{_AZURE} AzureFunctionsDataset2019.md", "",
         (f"{_AZURE_BLOBS}/azurepublicdatasetv2/azurefunctions_dataset2019/azurefunctions-dataset2019.tar.xz",),
-        mind="an archive: unpack it and take one day's invocations, durations and memory",
+        mind="an archive: unpack it and read the folder as azure_functions_2019, or some of it with the option days=1-3",
     ),
     Known(
         "azure-functions-2021", "each invocation of Azure Functions, two weeks", _CC_BY,

@@ -62,8 +62,9 @@ def draw(key: int, slot: int, index: int) -> int:
     return mix(mix(key ^ ((slot * GOLD) & MASK)) ^ index)
 
 
-def draw_all(key: int, slots: U64, indices: U64) -> U64:
-    return mix_all(mix_all(np.uint64(key) ^ (slots * np.uint64(GOLD))) ^ indices)
+def draw_all(key: "int | U64", slots: U64, indices: U64) -> U64:
+    """`draw` of each; `key` may be one for each slot too."""
+    return mix_all(mix_all(np.asarray(key, dtype=np.uint64) ^ (slots * np.uint64(GOLD))) ^ indices)
 
 
 def uniform_all(key: int, indices: U64) -> npt.NDArray[np.float64]:
@@ -104,14 +105,16 @@ def permuted(indices: U64, count: int, key: int) -> U64:
     return out
 
 
-def slot_offsets(key: int, slots: U64, indices: U64, counts: U64, slot_ns: int, mode: str) -> npt.NDArray[np.int64]:
-    """Where in their slots events lie, in ns, not yet sorted: the indices[j]-th of counts[j] events of
-    slots[j].
+def slot_offsets(key: "int | U64", slots: U64, indices: U64, counts: U64, slot_ns: int, mode: str) -> npt.NDArray[np.int64]:
+    """Where in their slots events lie, in ns, not yet sorted: the indices[j]-th of counts[j] events of slots[j]. `key` may be one for all
+    or one for each.
     """
     if mode == "poisson":  # independent and uniform: a Poisson process, given the count
         return scale_all(draw_all(key, slots, indices), slot_ns).astype(np.int64)
     if mode == "equidistant":  # the phase is fixed by the entity, so that entities do not line up
-        phase = np.uint64((draw(key, 0, 0) * slot_ns) >> 64)
+        keys = np.atleast_1d(np.asarray(key, dtype=np.uint64))
+        zeros = np.zeros(len(keys), dtype=np.uint64)
+        phase = scale_all(draw_all(keys, zeros, zeros), slot_ns)
         return ((phase + indices * np.uint64(slot_ns) // counts) % np.uint64(slot_ns)).astype(np.int64)
     if mode == "start":  # the synchronised worst case
         return np.zeros(len(slots), dtype=np.int64)
@@ -127,3 +130,22 @@ def service_ns(seed: int, entity: str, index: int, points: Sequence[tuple[int, i
         if u_ppb <= high_ppm * 1000:
             return low_ns + ((high_ns - low_ns) * (u_ppb - low_ppm * 1000)) // ((high_ppm - low_ppm) * 1000)
     return points[-1][1]
+
+
+def quantiles_all(
+    keys: U64, indices: U64, ppm: Sequence[int], values: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """`service_ns` of each, and of any purpose: the indices[j]-th draw of keys[j] through the points (ppm[p], values[rows[j], p]).
+
+    `ppm` ascends from 0 to 1,000,000; `values` of a row ascend from 0 or more.
+    """
+    draws = draw_all(keys, indices >> np.uint64(20), indices & np.uint64(0xFFFFF))
+    u_ppb = scale_all(draws, 1_000_000_000).astype(np.int64)
+    bounds = np.array(ppm, dtype=np.int64) * 1000
+    at = np.searchsorted(bounds[1:], u_ppb, side="left")
+    low, high = values[rows, at], values[rows, at + 1]
+    width, into = bounds[at + 1] - bounds[at], u_ppb - bounds[at]
+    # (high - low) * into may pass 2^63: whole widths and the rest apart give the same floor.
+    whole, rest = np.divmod(high - low, width)
+    result: npt.NDArray[np.int64] = low + whole * into + rest * into // width
+    return result

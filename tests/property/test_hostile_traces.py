@@ -1,6 +1,7 @@
 """Whatever is done to a trace file, reading it ends in rows or in one line that says what is wrong: no traceback, no endless memory."""
 
 import gzip
+import re
 import resource
 import subprocess
 import sys
@@ -34,7 +35,15 @@ NASTY = (
         b"{" * 3000,
         b"[" * 3000,
     ),
-    *(b"\\u0000", b"18446744073709551616", b"9223372036854775807", b"0x10", "\u00e9\u2028".encode(), b"\xed\xa0\x80"),
+    *(
+        b"\\u0000",
+        b"18446744073709551616",
+        b"9223372036854775807",
+        b"184467440737095516161.5",
+        b"0x10",
+        "\u00e9\u2028".encode(),
+        b"\xed\xa0\x80",
+    ),
 )
 
 
@@ -81,6 +90,20 @@ def test_gzip_reads_as_it_is(tmp_path: Path, name: str) -> None:
     cut = tmp_path / f"cut-{plain.name}.gz"
     cut.write_bytes(gzip.compress(plain.read_bytes() * 50)[:-9])
     assert outcome(cut, name, sample.options)
+
+
+NUMBER = re.compile(rb"(?<![\w.])-?\d+(?:\.\d+)?(?![\w.])")
+BEYOND = (b"184467440737095516161.5", b"-184467440737095516161.5", b"18446744073709551615", b"9223372036854775807", b"-9223372036854775808")
+
+
+@pytest.mark.parametrize("beyond", BEYOND)
+@pytest.mark.parametrize("name", [name for name, sample in SAMPLES.items() if not sample.folder])
+def test_a_number_beyond_all_bounds_is_refused_in_one_line_wherever_it_stands(tmp_path: Path, name: str, beyond: bytes) -> None:
+    sample, path = SAMPLES[name], write_sample(tmp_path, name)
+    whole = sample.body()
+    for found in list(NUMBER.finditer(whole))[:60]:
+        path.write_bytes(whole[: found.start()] + beyond + whole[found.end() :])
+        outcome(path, name, sample.options)
 
 
 @st.composite

@@ -90,6 +90,17 @@ SAMPLES: dict[str, Sample] = {
         ".log",
     ),
     "arc": text("10 3 0 0\n2 1 0 1\n", ".lis"),
+    "azure_functions_2019": Sample(
+        folder={
+            "invocations.csv": b"HashOwner,HashApp,HashFunction,Trigger,1,2,3\no,a,f,http,2,0,1\no,a,g,timer,0,3,0\n",
+            "durations.csv": b"HashOwner,HashApp,HashFunction,Average,Count,Minimum,Maximum,percentile_Average_0,percentile_Average_1,"
+            b"percentile_Average_25,percentile_Average_50,percentile_Average_75,percentile_Average_99,percentile_Average_100\n"
+            b"o,a,f,5,9,1.0,9.0,1,1,2,3,4,7,9\n",
+            "memory.csv": b"HashOwner,HashApp,SampleCount,AverageAllocatedMb,AverageAllocatedMb_pct1,AverageAllocatedMb_pct5,"
+            b"AverageAllocatedMb_pct25,AverageAllocatedMb_pct50,AverageAllocatedMb_pct75,AverageAllocatedMb_pct95,AverageAllocatedMb_pct99,"
+            b"AverageAllocatedMb_pct100\no,a,9,100,64,64,80,100,120,128,128,256\n",
+        },
+    ),
     "azure_functions_2021": text("app,func,end_timestamp,duration\na1,f1,10.5,0.5\na1,f2,10.25,8.25\na2,f1,0.5,1.0\n", ".csv"),
     "azure_llm": text(
         "TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:17:03.9799600,4808,10\r\n2023-11-16 18:17:04.0319600,3180,8", ".csv"

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from traces.errors import InvalidInput
-from traces.formats.columns import nanoseconds
+from traces.formats.columns import times_in
 from traces.formats.delimited import csv_batches, csv_header, required
 from traces.formats.reading import Chunk, check_options, file_trace
 from traces.schema import TraceMeta
@@ -50,7 +50,7 @@ def _read(path: Path) -> Iterator[Chunk]:
     done = 0
     for batch in csv_batches(path, TYPES):
         app, func, end, took = (required(batch, name, path, done) for name in TYPES)
-        end_ns, took_ns = nanoseconds(end, "s"), nanoseconds(took, "s")
+        end_ns, took_ns = (times_in(each, "s", f"{path}: {name}", done) for each, name in ((end, "end_timestamp"), (took, "duration")))
         done += batch.num_rows
         yield {
             "arrival_ns": pc.subtract(end_ns, took_ns).to_numpy(),

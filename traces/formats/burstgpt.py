@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from traces.formats.columns import key_ids, nanoseconds
+from traces.errors import InvalidInput
+from traces.formats.columns import key_ids, times_in
 from traces.formats.delimited import csv_batches, csv_header, required
 from traces.formats.reading import Chunk, check_options, file_trace
 from traces.schema import TraceMeta
@@ -34,7 +35,12 @@ class BurstGpt:
 
     def open(self, path: Path, options: Mapping[str, str]) -> Trace:
         check_options(options, ("sort",), self.name)
-        types = {**NEEDED, **{name: kind for name, kind in OPTIONAL.items() if name in csv_header(path)}}
+        header = csv_header(path)
+        if missing := NEEDED.keys() - set(header):
+            raise InvalidInput(
+                f"{path}: line 1: column {', '.join(sorted(missing))} is missing; expected {', '.join(NEEDED)}; name another --format"
+            )
+        types = {**NEEDED, **{name: kind for name, kind in OPTIONAL.items() if name in header}}
         meta = TraceMeta(
             kinds=("llm",),
             importer=self.name,
@@ -56,7 +62,7 @@ def _read(path: Path, types: Mapping[str, pa.DataType]) -> Iterator[Chunk]:
         failed = pc.equal(output, 0)
         chat = pc.match_substring(pc.fill_null(batch.column("Log Type"), ""), "onversation")
         chunk: Chunk = {
-            "arrival_ns": nanoseconds(stamps, "s").to_numpy(),
+            "arrival_ns": times_in(stamps, "s", f"{path}: Timestamp", done).to_numpy(),
             "kind": "llm",
             "op": pc.if_else(chat, "chat", "completion"),
             "target": model,
@@ -67,7 +73,7 @@ def _read(path: Path, types: Mapping[str, pa.DataType]) -> Iterator[Chunk]:
         if "Session ID" in types:
             chunk["session_id"] = key_ids(batch.column("Session ID"))
         if "Elapsed time" in types:
-            chunk["observed_ns"] = nanoseconds(batch.column("Elapsed time"), "s")
+            chunk["observed_ns"] = times_in(batch.column("Elapsed time"), "s", f"{path}: Elapsed time", done)
         done += batch.num_rows
         yield chunk
 

@@ -241,6 +241,24 @@ def nanoseconds(values: pa.Array, unit: str) -> pa.Array:
     return scaled.cast(pa.int64())
 
 
+def times_in(values: pa.Array, unit: str, where: str, done: int) -> pa.Array:
+    """`nanoseconds` for a column whose meaning is fixed. `where`: file and column, for the message; `done`: rows that came before. Raises
+    InvalidInput that names the row.
+    """
+    try:
+        return nanoseconds(values, unit)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        for row in range(len(values)):
+            try:
+                nanoseconds(values.slice(row, 1), unit)
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+                raise InvalidInput(
+                    f"{where}: {str(values[row].as_py())[:60]} in row {done + row} (from 0); expected {unit} within 292 years; "
+                    "correct the file"
+                ) from error
+        raise
+
+
 def _unscaled(values: pa.Array) -> pa.Array:
     """The whole number inside decimals: the low word of its 128 bits, if the high one only carries the
     sign.

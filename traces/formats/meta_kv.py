@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from traces.errors import InvalidInput
-from traces.formats.columns import key_ids
+from traces.formats.columns import key_ids, times_in
+from traces.formats.counted import counts_in, expanded
 from traces.formats.delimited import csv_batches, csv_header, required
 from traces.formats.reading import Chunk, check_options, file_trace
-from traces.schema import BATCH_ROWS, NAME, OPS, TraceMeta, masked
+from traces.schema import NAME, OPS, TraceMeta, masked
 from traces.stream import Trace
 
 NEEDED = {
@@ -31,6 +31,7 @@ NEEDED = {
 OPTIONAL = {"op_time": pa.int64(), "ttl": pa.int64(), "cache_hits": pa.int64(), "usecase": pa.utf8()}
 FOLDED = {"get_lease": "get", "set_lease": "set"}
 READS = ("get", "gets")
+_LONGEST_S = 2**43
 
 
 class MetaKv:
@@ -62,24 +63,11 @@ class MetaKv:
 def _read(path: Path, types: Mapping[str, pa.DataType]) -> Iterator[Chunk]:
     done = 0
     for batch in csv_batches(path, types):
-        for name in ("key", "op", "op_count"):
+        for name in ("key", "op"):
             required(batch, name, path, done)
-        count = batch.column("op_count").to_numpy()
-        bad = np.flatnonzero((count < 1) | (count > 2**31))
-        if len(bad):
-            raise InvalidInput(f"{path}: line {done + int(bad[0]) + 2}: op_count {count[bad[0]]}; expected 1 or more; correct the file")
-        for rows, nth in _expanded(count):
+        for rows, nth in expanded(counts_in(batch, "op_count", path, done)):
             yield _chunk(path, batch.take(pa.array(rows)), nth, rows + done + 2)
         done += batch.num_rows
-
-
-def _expanded(count: npt.NDArray[np.int64]) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """(row, which of its operations) of each request, in lots: one row may stand for millions."""
-    ends = np.cumsum(count)
-    for start in range(0, int(ends[-1]) if len(ends) else 0, BATCH_ROWS):
-        at = np.arange(start, min(start + BATCH_ROWS, int(ends[-1])))
-        rows = np.searchsorted(ends, at, side="right")
-        yield rows, at - (ends[rows] - count[rows])
 
 
 def _chunk(path: Path, batch: pa.RecordBatch, nth: npt.NDArray[np.int64], lines: npt.NDArray[np.int64]) -> Chunk:
@@ -111,10 +99,11 @@ def _chunk(path: Path, batch: pa.RecordBatch, nth: npt.NDArray[np.int64], lines:
         chunk["cache_hit"] = masked(hit, is_read)
         chunk["resp_bytes"] = masked(size, known & is_read & (size > 0) & hit)
     if "op_time" in batch.schema.names:
-        chunk["arrival_ns"] = required(batch, "op_time", path, int(lines[0]) - 2).to_numpy() * 1_000_000_000
+        first = int(lines[0]) - 2
+        chunk["arrival_ns"] = times_in(required(batch, "op_time", path, first), "s", f"{path}: op_time", first).to_numpy()
     if "ttl" in batch.schema.names:
-        ttl_ms = pc.multiply(batch.column("ttl").fill_null(0), 1000).to_numpy()
-        chunk["ttl_ms"] = masked(ttl_ms, (ttl_ms > 0) & ~is_read)
+        ttl_s = batch.column("ttl").fill_null(0).to_numpy()
+        chunk["ttl_ms"] = masked(np.minimum(ttl_s, _LONGEST_S) * 1000, (ttl_s > 0) & ~is_read)
     if "usecase" in batch.schema.names:
         chunk["tenant"] = batch.column("usecase")
     return chunk

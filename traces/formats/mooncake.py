@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from traces.formats.columns import times_in
 from traces.formats.json_lines import json_batches, required_field
 from traces.formats.json_shape import first_object
 from traces.formats.reading import Chunk, check_options, file_trace
@@ -64,11 +65,14 @@ def _step_ns(path: Path) -> int:
 
 
 def _read(path: Path) -> Iterator[Chunk]:
+    done = 0
     for first, batch in json_batches(path, TYPES):
         for name in ("timestamp", "input_length", "output_length"):
             required_field(batch, name, path, first)
+        stamps = times_in(batch.column("timestamp"), "ms", f"{path}: timestamp", done)
+        done += batch.num_rows
         yield {
-            "arrival_ns": batch.column("timestamp").to_numpy() * _MS,
+            "arrival_ns": stamps.to_numpy(),
             "kind": "llm",
             "op": "completion",
             "prompt_tokens": batch.column("input_length"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from traces.formats.columns import nanoseconds
+from traces.formats.columns import times_in
 from traces.formats.json_lines import json_batches, required_field
 from traces.formats.json_shape import first_object
 from traces.formats.reading import Chunk, check_options, file_trace
@@ -70,9 +70,10 @@ def _read(path: Path) -> Iterator[Chunk]:
             known[chat] = (root, done + at)
             if len(known) > _REMEMBERED:
                 del known[next(iter(known))]
+        stamps = times_in(required_field(batch, "timestamp", path, first), "s", f"{path}: timestamp", done)
         done += len(chats)
         yield {
-            "arrival_ns": nanoseconds(required_field(batch, "timestamp", path, first), "s").to_numpy(),
+            "arrival_ns": stamps.to_numpy(),
             "kind": "llm",
             "op": "chat",
             "target": batch.column("type"),

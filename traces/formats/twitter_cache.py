@@ -20,6 +20,7 @@ from traces.stream import Trace
 
 READS = ("get", "gets")
 _FIELDS = ("timestamp", "key", "key size", "value size", "client id", "operation", "TTL")
+_MOST = 2**32 - 1
 _KNOWN = {name.encode(): name for name in OPS["kv"]}
 
 
@@ -71,7 +72,7 @@ def _chunk(path: Path, lines: list[tuple[int, bytes]]) -> Chunk:
         ops = pa.array([_KNOWN[op] for op in columns[5]]).dictionary_encode()
         keys = key_ids(pa.array([key.decode() for key in columns[1]], pa.utf8()))
         clients = pa.array([client.decode() for client in columns[4]], pa.utf8())
-        if min(int(each.min()) for each in (stamps, key_bytes, value, ttl)) < 0:
+        if any(int(each.min()) < 0 or int(each.max()) > _MOST for each in (stamps, key_bytes, value, ttl)):
             raise ValueError
     except (ValueError, IndexError, KeyError, OverflowError, UnicodeDecodeError) as error:
         raise _bad_line(path, lines) from error
@@ -97,9 +98,11 @@ def _bad_line(path: Path, lines: list[tuple[int, bytes]]) -> InvalidInput:
                 f"{path}: line {number}: {len(parts)} fields; expected {', '.join(_FIELDS)}; it may be cut short: fetch it again"
             )
         for at in (0, 2, 3, 4, 6):
-            if at != 4 and not (parts[at].isdigit() and len(parts[at]) < 12):
+            if at != 4 and not (parts[at].isdigit() and int(parts[at][:20]) <= _MOST):
                 shown = parts[at][:40].decode(errors="replace")
-                return InvalidInput(f"{path}: line {number}: {_FIELDS[at]} {shown!r}; expected a whole number; correct the line")
+                return InvalidInput(
+                    f"{path}: line {number}: {_FIELDS[at]} {shown!r}; expected a whole number up to {_MOST}; correct the line"
+                )
         if parts[5] not in _KNOWN:
             shown = parts[5][:40].decode(errors="replace")
             return InvalidInput(f"{path}: line {number}: operation {shown!r}; expected one of {', '.join(OPS['kv'])}; correct the line")

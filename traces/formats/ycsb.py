@@ -8,11 +8,11 @@ from pathlib import Path
 
 from traces.errors import InvalidInput
 from traces.formats.bytes_in import head_of
+from traces.formats.made import pace_of, seed_of
 from traces.formats.reading import check_options, file_trace
-from traces.quantities import parse_rate
 from traces.schema import TraceMeta
 from traces.stream import Trace
-from traces.ycsb.execution import LAWS, executed, notes, one_request_each
+from traces.ycsb.execution import executed, notes, one_request_each
 from traces.ycsb.workload import DEFAULTS, OPERATIONS, properties_of, workload_of
 
 _MOST_BYTES = 1 << 20
@@ -35,14 +35,7 @@ class Ycsb:
             raise InvalidInput(f"{path}: over {_MOST_BYTES >> 20} MiB; expected a YCSB workload of some lines; name another --format")
         asked = {name: text for name, text in options.items() if name in DEFAULTS}
         workload = workload_of({**properties_of(data.decode(errors="replace")), **asked}, str(path))
-        seed_text = options.get("seed", "0")
-        if not seed_text.isascii() or not seed_text.isdigit() or len(seed_text) > 18:
-            raise InvalidInput(f"{path}: option seed: {seed_text!r}; expected a whole number of at most 18 digits")
-        law = options.get("law", "poisson" if "rate" in options else "constant")
-        if law not in LAWS:
-            raise InvalidInput(f"{path}: option law: {law!r}; expected {' or '.join(LAWS)}")
-        rate = parse_rate(options["rate"], f"{path}: option rate") if "rate" in options else float(workload.target_per_s)
-        seed = int(seed_text)
+        seed, pace = seed_of(path, options), pace_of(path, options, float(workload.target_per_s))
         meta = TraceMeta(
             kinds=("kv",),
             importer=self.name,
@@ -53,7 +46,7 @@ class Ycsb:
             cut="as many operations as the workload says",
         )
         rows = workload.operations if one_request_each(workload) else None
-        return file_trace(path, meta, lambda: executed(workload, seed, rate, law), options, rows, origin_ns=0)
+        return file_trace(path, meta, lambda: executed(workload, seed, pace), options, rows, origin_ns=0)
 
 
 FORMAT = Ycsb()

@@ -11,12 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from traces.draws import U64, stream, uniform_all
-from traces.errors import InvalidInput
+from traces.pace import Pace
 from traces.schema import BATCH_ROWS, NAME, Column, masked
 from traces.ycsb.keys import Ints, chosen, fnv, zipfian_between
 from traces.ycsb.workload import OPERATIONS, Workload
 
-LAWS = ("poisson", "constant")
 _NOTES = "an update sends the fields that it changes as the whole value"
 _SCANS = "a scan is a get of each of its records, neighbours by insertion where key order is not known"
 _READ, _UPDATE, _INSERT, _SCAN, _RMW = range(len(OPERATIONS))
@@ -33,8 +32,8 @@ def one_request_each(workload: Workload) -> bool:
     return not workload.mix[_SCAN] and not workload.mix[_RMW]
 
 
-def executed(workload: Workload, seed: int, rate: float, law: str) -> Iterator[dict[str, Column]]:
-    """Columns of the canonical schema, lot by lot, all of `operationcount`. Rate 0: without times. `law`: one of LAWS."""
+def executed(workload: Workload, seed: int, pace: Pace) -> Iterator[dict[str, Column]]:
+    """Columns of the canonical schema, lot by lot, all of `operationcount`."""
     lot = max(1, BATCH_ROWS // workload.most_scan)
     edges = np.cumsum(workload.mix)[:-1]
     inserted, clock_ns = 0, 0.0
@@ -50,15 +49,9 @@ def executed(workload: Workload, seed: int, rate: float, law: str) -> Iterator[d
         rows = np.repeat(np.arange(len(index)), each)
         nth = np.arange(len(rows)) - np.repeat(np.cumsum(each) - each, each)
         chunk = _chunk(workload, seed, index[rows], what[rows], record[rows], nth)
-        if rate:
-            if law == "poisson":
-                exact = clock_ns + np.cumsum(-np.log(uniform_all(stream(seed, "ycsb", "gap"), index))) * (1e9 / rate)
-                clock_ns = float(exact[-1])
-            else:
-                exact = index.astype(np.float64) * (1e9 / rate)
-            if exact[-1] >= 2.0**62:
-                raise InvalidInput(f"rate {rate:g}/s: {workload.operations} operations would take over a century; expected a higher rate")
-            chunk["arrival_ns"] = np.floor(exact).astype(np.int64)[rows]
+        if pace.per_s:
+            arrival, clock_ns = pace.arrivals(stream(seed, "ycsb", "gap"), index, clock_ns)
+            chunk["arrival_ns"] = arrival[rows]
         yield chunk
 
 

@@ -10,12 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from traces.errors import InvalidInput
+from traces.pace import LAWS, Pace
 from traces.schema import TraceMeta, batch_of
 from traces.stream import StreamTrace, limit
 from traces.synthesis.requests import FOR as UNTIL
 from traces.synthesis.requests import LENGTH, ROWS, SEED
 from traces.synthesis.spec import RATE, Form, Given, Parameter, whole, word
-from traces.ycsb.execution import LAWS, executed, notes, one_request_each
+from traces.ycsb.execution import executed, notes, one_request_each
 from traces.ycsb.workload import CORE, DEFAULTS, MOST_RECORDS, Workload, workload_of
 
 RECORDS = Parameter("records", whole(1, MOST_RECORDS), "records that are there at the start", "1000000", "1000")
@@ -82,7 +83,7 @@ def _trace(name: str, workload: Workload, seed: int, rate: float, law: str, rows
 
     def make() -> Iterator[pa.RecordBatch]:
         done = 0
-        for chunk in executed(workload, seed, rate, law):
+        for chunk in executed(workload, seed, Pace(rate, law)):
             count = len(chunk["key_id"])
             keep = count if rows is None else min(count, rows - done)
             seq = np.arange(done, done + count, dtype=np.uint64)
