@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import pyarrow as pa
+
 from traces.errors import InvalidInput
 from traces.formats import format_of, formats
+from traces.formats.bytes_in import one_line
 from traces.signal import Signal
 from traces.storage import is_remote, local_copy
 from traces.stream import StreamTrace, Trace, limit
@@ -55,3 +58,5 @@ def open_recording(
         return (formats()[format] if format is not None else format_of(path)).open(path, options)
     except PermissionError as error:
         raise InvalidInput(f"{text}: may not be read; expected a readable file; change its mode") from error
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError) as error:  # of what a format reads ahead
+        raise InvalidInput(f"{text}: {one_line(error)}; expected values that fit the canonical types; check the columns' units") from error
