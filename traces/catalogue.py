@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from traces.errors import InvalidInput
+from traces.licences import ALIBABA
 
 _CC_BY = "CC-BY-4.0"
-_ALIBABA = "Alibaba Cluster Trace Program: free for research or study"
 _AZURE = "Azure/AzurePublicDataset"
 _AZURE_AT = "b469a113cedca53ddc3bdea71a143dc4b7d8700c"
 _AZURE_BLOBS = "https://azurepublicdatasettraces.blob.core.windows.net"
@@ -172,19 +172,19 @@ _ENTRIES = (
         mind="it holds the addresses of its clients, which the importer hides",
     ),
     Known(
-        "alibaba-gpu-2023-pods", "pods of a GPU cluster, 149 days", _ALIBABA, "Weng et al., Beware of Fragmentation, ATC 2023",
+        "alibaba-gpu-2023-pods", "pods of a GPU cluster, 149 days", ALIBABA, "Weng et al., Beware of Fragmentation, ATC 2023",
         f"{_CLUSTERDATA[0]} cluster-trace-gpu-v2023", "alibaba_gpu_2023", _in_git(*_CLUSTERDATA,
         "cluster-trace-gpu-v2023/csv/openb_pod_list_default.csv"),
         575_468, "1ee7ed79c27a3b0861cda8ddba86a004c6aba904caafa329a76ae93ca63834a8",
     ),
     Known(
-        "alibaba-genai-2026", "image generation requests, 23 days", _ALIBABA, "Lin et al., SoCC 2025",
+        "alibaba-genai-2026", "image generation requests, 23 days", ALIBABA, "Lin et al., SoCC 2025",
         f"{_CLUSTERDATA[0]} cluster-trace-v2026-GenAI",
         "alibaba_genai_2026", _in_git(*_CLUSTERDATA, "cluster-trace-v2026-GenAI/lora_request_trace.csv"), 2_012_418,
         "263fb88f1095f62d360cf89ded8cfc24fa2c5d111c1b16e7aaa9ccbfc4b37d78",
     ),
     Known(
-        "alibaba-dlrm-2025", "instances of recommendation services with GPUs apart, 31 days", _ALIBABA,
+        "alibaba-dlrm-2025", "instances of recommendation services with GPUs apart, 31 days", ALIBABA,
         "Yang et al., GPU-Disaggregated Serving, NSDI 2025",
         f"{_CLUSTERDATA[0]} cluster-trace-gpu-v2025", "alibaba_dlrm_2025", _in_git(*_CLUSTERDATA,
         "cluster-trace-gpu-v2025/disaggregated_DLRM_trace.csv"),
@@ -192,7 +192,7 @@ _ENTRIES = (
     ),
     *(
         Known(
-            f"alibaba-gpu-2020-{table}", f"{table} of a GPU cluster of 6,500 GPUs, two months", _ALIBABA, _MLAAS_CITE,
+            f"alibaba-gpu-2020-{table}", f"{table} of a GPU cluster of 6,500 GPUs, two months", ALIBABA, _MLAAS_CITE,
             f"{_CLUSTERDATA[0]} cluster-trace-gpu-v2020/README.md", "", (f"{_GPU_2020}/pai_{table}_table.tar.gz",), sha256=sha256,
             mind=mind,
         )
@@ -234,7 +234,7 @@ _ENTRIES = (
         ask="aws s3 cp --no-sign-request --recursive s3://cachelib-workload-sharing/pub/kvcache/202206/ ./",
     ),
     Known(
-        "alibaba-cluster-2018", "batch jobs and services of 4,000 machines, eight days, 48 GB", _ALIBABA, "Alibaba ClusterData201808",
+        "alibaba-cluster-2018", "batch jobs and services of 4,000 machines, eight days, 48 GB", ALIBABA, "Alibaba ClusterData201808",
         f"{_CLUSTERDATA[0]} cluster-trace-v2018/trace_2018.md", "alibaba_cluster_2018",
         ask="the owner asks for a short survey: http://alibabadeveloper.mikecrm.com/BdJtacN",
     ),

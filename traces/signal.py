@@ -1,7 +1,7 @@
 """Signals: samples of usage in time (CPU of a VM, queries per second of a container), which are not requests and are never replayed.
 
-The second, small schema: one row is one sample of one metric of one series; metrics have their unit in the name. Samples of a series are in
-the order of time; series may follow one another.
+The second, small schema: one row is one sample of one metric of one series; metrics have their unit in the name. Samples come as their
+source has them: series one after another, or mixed.
 """
 
 import dataclasses

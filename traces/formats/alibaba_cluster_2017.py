@@ -15,6 +15,7 @@ from traces.formats.columns import key_ids
 from traces.formats.labels import labels_of
 from traces.formats.reading import Chunk, check_options, file_trace
 from traces.formats.tables import Table, first_row, lots, span_ns
+from traces.licences import ALIBABA
 from traces.schema import TraceMeta
 from traces.stream import Trace
 
@@ -50,7 +51,7 @@ class AlibabaCluster2017:
             kinds=("job",),
             importer=self.name,
             arrival_resolution_ns=1_000_000_000,
-            license="Alibaba Cluster Trace Program: free for research or study",
+            license=ALIBABA,
             shareable="local-only",
             citation="Alibaba ClusterData201708",
             loss_notes="a task's run time is from its creation to its last change of state; memory is normalised, and a label",

@@ -16,6 +16,7 @@ from traces.formats.labels import labels_of
 from traces.formats.left_out import LINES, Tally, left_out
 from traces.formats.reading import Chunk, check_options, file_trace
 from traces.formats.tables import SECONDS, Table, first_row, lots, span_ns
+from traces.licences import ALIBABA
 from traces.schema import TraceMeta
 from traces.stream import Trace
 
@@ -41,7 +42,7 @@ class AlibabaDlrm2025:
             kinds=("job",),
             importer=self.name,
             arrival_resolution_ns=1_000_000_000,
-            license="Alibaba Cluster Trace Program: free for research or study",
+            license=ALIBABA,
             shareable="local-only",
             citation="Yang et al., GPU-Disaggregated Serving for Deep Learning Recommendation Models at Scale, NSDI 2025",
             loss_notes=left_out(lambda tally: _read(path, tally)),

@@ -20,6 +20,7 @@ from traces.formats.labels import labels_of
 from traces.formats.reading import Chunk, check_options, file_trace
 from traces.formats.samples import file_signal, samples
 from traces.formats.tables import SECONDS, Table, first_row, lots
+from traces.licences import ALIBABA
 from traces.schema import TraceMeta
 from traces.signal import Signal
 from traces.stream import Trace
@@ -52,7 +53,7 @@ class AlibabaGenai2026:
         meta = TraceMeta(
             importer=self.name,
             arrival_resolution_ns=1_000_000_000,
-            license="Alibaba Cluster Trace Program: free for research or study",
+            license=ALIBABA,
             shareable="local-only",
             citation="Lin et al., Understanding Diffusion Model Serving in Production, SoCC 2025",
         )

@@ -20,6 +20,7 @@ from traces.formats.labels import labels_of
 from traces.formats.left_out import LINES, Tally, left_out
 from traces.formats.reading import Chunk, check_options, file_trace
 from traces.formats.tables import SECONDS, Lot, Table, first_row, lots, span_ns
+from traces.licences import ALIBABA
 from traces.schema import TraceMeta
 from traces.stream import Trace
 
@@ -59,7 +60,7 @@ class AlibabaGpu2020:
             kinds=("job",),
             importer=self.name,
             arrival_resolution_ns=1_000_000_000,
-            license="Alibaba Cluster Trace Program: free for research or study",
+            license=ALIBABA,
             shareable="local-only",
             citation="Weng et al., MLaaS in the Wild, NSDI 2022",
             loss_notes="; ".join(filter(None, ("" if table is JOBS else "a task arrives when it was launched, not submitted", note))),

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from traces.formats.labels import labels_of
 from traces.formats.reading import Chunk, check_options, file_trace
 from traces.formats.tables import Table, first_row, lots, span_ns
+from traces.licences import ALIBABA
 from traces.schema import TraceMeta
 from traces.stream import Trace
 
@@ -40,7 +41,7 @@ class AlibabaGpu2023:
             kinds=("job",),
             importer=self.name,
             arrival_resolution_ns=1_000_000_000,
-            license="Alibaba Cluster Trace Program: free for research or study",
+            license=ALIBABA,
             shareable="local-only",
             citation="Weng et al., Beware of Fragmentation, USENIX ATC 2023",
         )

@@ -20,6 +20,7 @@ from traces.formats.labels import labels_of
 from traces.formats.left_out import LINES, Tally
 from traces.formats.reading import Chunk
 from traces.formats.tables import Lot, Table, lots
+from traces.licences import ALIBABA
 from traces.schema import TraceMeta, masked
 
 QUIET = 1 << 18
@@ -38,7 +39,7 @@ def call_meta(importer: str, citation: str, left_out: str) -> TraceMeta:
         importer=importer,
         arrival_resolution_ns=1_000_000,
         causality="tree",
-        license="Alibaba Cluster Trace Program: free for research or study",
+        license=ALIBABA,
         shareable="local-only",
         citation=citation,
         loss_notes="; ".join(filter(None, (note, left_out))),
