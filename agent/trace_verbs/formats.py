@@ -14,5 +14,6 @@ def run(args: argparse.Namespace) -> int:
     from traces.formats import formats
 
     known = {name: each.summary for name, each in formats().items()}
-    print(json.dumps(known, indent=1) if args.json else "\n".join(f"{name:<24} {text}" for name, text in known.items()))
+    width = max(map(len, known))
+    print(json.dumps(known, indent=1) if args.json else "\n".join(f"{name:<{width}}  {text}" for name, text in known.items()))
     return 0

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from traces.formats.columns import key_ids
 from traces.formats.labels import labels_of
 from traces.formats.reading import Chunk, check_options, file_trace
 from traces.formats.tables import Table, first_row, lots, span_ns
@@ -67,7 +66,7 @@ def _read(path: Path) -> Iterator[Chunk]:
             "kind": "job",
             "op": "submit",
             "target": lot.column("task_id"),
-            "session_id": key_ids(lot.needed("job_id")),
+            "session_id": lot.keys("job_id"),
             "service_ns": span_ns(created, lot.nanoseconds("modify_timestamp")),
             "cpu_milli": lot.scaled("plan_cpu", 10),
             "instances": lot.column("instance_num"),

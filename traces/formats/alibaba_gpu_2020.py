@@ -14,7 +14,6 @@ from pathlib import Path
 import pyarrow as pa
 
 from traces.errors import InvalidInput
-from traces.formats.columns import key_ids
 from traces.formats.delimited import csv_header
 from traces.formats.labels import labels_of
 from traces.formats.left_out import LINES, Tally, left_out
@@ -113,7 +112,7 @@ def _ran(lot: Lot) -> Chunk:
         "arrival_ns": lot.stamps("start_time"),
         "kind": "job",
         "op": "submit",
-        "session_id": key_ids(lot.needed("job_name")),
+        "session_id": lot.keys("job_name"),
         "service_ns": span_ns(lot.nanoseconds("start_time"), lot.nanoseconds("end_time")),
     }
 

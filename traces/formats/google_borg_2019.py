@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 
 from traces.errors import InvalidInput
 from traces.formats.bytes_in import head_of
-from traces.formats.columns import key_ids
 from traces.formats.json_lines import json_batches
 from traces.formats.json_shape import first_object, json_shape
 from traces.formats.labels import labels_of
@@ -111,7 +110,7 @@ def _jobs(lot: Lot, event: pa.Array) -> Chunk:
         "op": "submit",
         "tenant": lot.column("user"),
         "target": lot.column("collection_logical_name"),
-        "session_id": key_ids(lot.needed("collection_id")),
+        "session_id": lot.keys("collection_id"),
         "priority": lot.column("priority"),
         "labels": labels_of(
             {

@@ -90,6 +90,11 @@ class Lot:
 
         return self.converted(name, convert, "a number within bounds")
 
+    def keys(self, name: str) -> pa.Array:
+        """Identities, as `columns.key_ids`, of which no row may lack one."""
+        self.needed(name)
+        return self.converted(name, columns.key_ids, "a whole number from 0, or text")
+
     def converted(self, name: str, convert: Callable[[pa.Array], pa.Array], expected: str) -> pa.Array:
         """A column after `convert`; what that cannot take is refused by its line."""
         values = self.column(name)

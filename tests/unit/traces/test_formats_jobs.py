@@ -128,6 +128,8 @@ def test_resources_of_borg_are_parts_of_a_machine_and_no_cores(tmp_path: Path) -
     nested = samples.BORG.replace('"user":"u1"', '"resource_request":{"cpus":0.5,"memory":0.25}')
     assert labels(open_trace(write(tmp_path / "i.json", nested)), "memory") == ["0.25", "0.25"]
     assert "line 2: an unknown event type" in refused(write(tmp_path / "a.csv", samples.BORG_INSTANCES.replace(",SUBMIT,", ",WON,", 1)))
+    below = samples.BORG_INSTANCES.replace("SCHEDULE,330587160469", "SUBMIT,-7")
+    assert "line 3: column collection_id: '-7'" in refused(write(tmp_path / "b.csv", below))
     assert "line 3: column time: 'late'" in refused(write(tmp_path / "a.json", samples.BORG.replace('"700000005"', '"late"')))
 
 
