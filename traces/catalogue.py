@@ -90,8 +90,8 @@ _ENTRIES = (
     ),
     Known(
         "azure-lmm-2025", "multimodal inference in Azure, one week", _CC_BY, "Qiu et al., ModServe, SoCC 2025",
-        f"{_AZURE} AzureLMMInferenceDataset2025.md", "", _azure_file("data/AzureLMMInferenceTrace_multimodal.csv.gz"),
-        git_blob="7e2a6719ff42dc50b990ba55ca941ab75290ffcb", mind="as azure_llm with a column NumImages; read it as csv, by options",
+        f"{_AZURE} AzureLMMInferenceDataset2025.md", "azure_llm", _azure_file("data/AzureLMMInferenceTrace_multimodal.csv.gz"),
+        git_blob="7e2a6719ff42dc50b990ba55ca941ab75290ffcb",
     ),
     Known(
         "azure-functions-2019", "invocations of Azure Functions by minute, two weeks", _CC_BY,

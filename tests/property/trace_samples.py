@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.property import trace_samples_of_clusters as clusters
-from traces.formats import oracle_general, vscsi
+from traces.formats import lcs, oracle_general, twr, vscsi
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,18 @@ def _vscsi() -> bytes:
     rows["version"], rows["command"], rows["length"] = 1 << 8, 0x28, 4096
     rows["sector"], rows["ts_us"] = np.arange(20) * 8, 5_000_000 + np.arange(20) * 100
     return rows.tobytes()
+
+
+def _twr() -> bytes:
+    rows = np.zeros(20, dtype=twr.RECORD)
+    rows["ts_s"], rows["object"], rows["sizes"], rows["op_ttl"] = np.arange(20) // 4, np.arange(20) % 3, 20 << 22 | 500, 1 << 24
+    return rows.tobytes()
+
+
+def _lcs() -> bytes:
+    rows = np.zeros(5, dtype=lcs.VERSIONS[3])
+    rows["object"], rows["size"], rows["op_tenant"], rows["ttl_s"] = np.arange(5), 100, 3 | 7 << 8, 60
+    return lcs.MAGIC + (3).to_bytes(8, "little") + bytes(8168) + lcs.MAGIC + rows.tobytes()
 
 
 def _parquet() -> bytes:
@@ -124,6 +136,15 @@ SAMPLES: dict[str, Sample] = {
         ".har",
     ),
     "jsonl": text('{"arrival_s": 0.5, "op": "get", "key": "a"}\n{"arrival_s": 0.75, "op": "set", "key": "b", "req_bytes": 20}\n', ".jsonl"),
+    "lcs": Sample(_lcs, ".lcs"),
+    "libcachesim_csv": text("# time, object, size, next_access_vtime\n0, 5, 100, 3\n1, 6, 200, -1\n", ".csv"),
+    "libcachesim_txt": text("42932745\n42932746\n42932745\n", ".txt"),
+    "meta_block": text(
+        "op_time,block_id,block_id_size,io_size,io_offset,user_name,user_namespace,op_name,op_count,host_name,rs_shard_id\n"
+        "1702511878,12ce23eaa5534a38-9e05ce05bc10d4d0,40,8388608,0,4235083322,3487869255,getChunkData.NotInitialized,2,518845025,4\n"
+        "1702511879,12ce23eaa5534a38-9e05ce05bc10d4d0,40,39,7,4235083322,3487869255,putChunk.Permanent,1,518845025,5\n",
+        ".csv",
+    ),
     "meta_cdn": text(
         "timestamp,cacheKey,OpType,objectSize,responseSize,responseHeaderSize,rangeStart,rangeEnd,TTL,SamplingRate\n"
         "1585119589,cdn:53,1,28816957,54773,496,1582962,1637233,1209600,0.001\n1585119590,cdn:d1,1,7163,0,540,-1,-1,-1,0.001\n",
@@ -154,7 +175,9 @@ SAMPLES: dict[str, Sample] = {
         '"type": "text", "turn": 2, "hash_ids": [1, 2, 3]}\n',
         ".jsonl",
     ),
+    "twr": Sample(_twr, ".twr"),
     "vscsi": Sample(_vscsi, ".vscsi"),
+    "webcachesim": text("0 5 100\n2 6 200\n", ".tr"),
     "ycsb": text(
         "# a comment\nrecordcount=1000\noperationcount=300\nworkload=site.ycsb.workloads.CoreWorkload\nreadproportion=0.5\n"
         "updateproportion=0.4\nscanproportion=0.05\nmaxscanlength=10\ninsertproportion=0.05\nrequestdistribution=zipfian\n"

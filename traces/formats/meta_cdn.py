@@ -1,6 +1,6 @@
 """Meta's CDN traces as CacheLib has them, csv found by its header's names: timestamp (s, Unix), cacheKey, OpType, objectSize,
-responseSize, rangeStart, rangeEnd (both included, -1: none), TTL (s), SamplingRate. One row is one request for an object or for a range
-of it.
+responseSize, rangeStart, rangeEnd (both included, -1: none), TTL (s), SamplingRate, and in later releases cache_hit (1, 0; others say
+nothing). One row is one request for an object or for a range of it.
 
 -1 and 0 sizes, and ranges that end before they begin, say nothing: they are unknown. https://cachelib.org, "Evaluating with real traces"
 """
@@ -20,7 +20,10 @@ from traces.schema import TraceMeta, masked
 from traces.stream import Trace
 
 NEEDED = {"timestamp": pa.int64(), "cacheKey": pa.utf8(), "responseSize": pa.int64()}
-OPTIONAL = {"objectSize": pa.int64(), "rangeStart": pa.int64(), "rangeEnd": pa.int64(), "TTL": pa.int64(), "SamplingRate": pa.float64()}
+OPTIONAL = {
+    **dict.fromkeys(("rangeStart", "rangeEnd", "TTL", "cache_hit", "cacheHit"), pa.int64()),
+    "SamplingRate": pa.float64(),
+}
 _LATEST_S = 2**33
 
 
@@ -71,6 +74,7 @@ def _read(path: Path, types: Mapping[str, pa.DataType]) -> Iterator[Chunk]:
             )
         keys = key_ids(required(batch, "cacheKey", path, done))
         size, start, end, ttl_s = (_numbers(batch, name) for name in ("responseSize", "rangeStart", "rangeEnd", "TTL"))
+        hit = _numbers(batch, "cache_hit" if "cache_hit" in types else "cacheHit")
         ranged = (start >= 0) & (end >= start)
         done += batch.num_rows
         yield {
@@ -82,6 +86,7 @@ def _read(path: Path, types: Mapping[str, pa.DataType]) -> Iterator[Chunk]:
             "resp_bytes": masked(size, size > 0),
             "offset_bytes": masked(start, ranged),
             "ttl_ms": masked(np.minimum(ttl_s, 2**43) * 1000, ttl_s > 0),
+            "cache_hit": masked(hit == 1, (hit == 0) | (hit == 1)),
         }
 
 

@@ -90,3 +90,19 @@ def test_the_real_functions_of_2021_give_their_facts() -> None:
         assert said["arrival"][key] == known["arrival"][key], key
     assert said["service_s"]["sum"] == known["duration_s"]["sum"] and said["service_s"]["p50"] == known["duration_s"]["p50"]
     assert len(set(column(trace, "tenant"))) == known["apps"] and (np.diff(arrivals(trace)) >= 0).all()
+
+
+def test_azures_week_of_2024_spells_its_stamps_with_a_zone(tmp_path: Path) -> None:
+    body = "TIMESTAMP,ContextTokens,GeneratedTokens\n2024-05-10 00:00:00.009930+00:00,2162,5\n2024-05-10 02:00:01+02:00,2399,6\n"
+    trace = open_trace(write(tmp_path / "a.csv", body))
+    assert trace.meta.importer == "azure_llm" and trace.meta.t0_unix_ns == 1715299200009930000
+    assert column(trace, "arrival_ns") == [0, 990_070_000] and column(trace, "media_items") == [None, None]
+    assert "line 3" in refused(write(tmp_path / "b.csv", body.replace("+02:00", "")))
+
+
+def test_azures_multimodal_trace_of_2025_has_images(tmp_path: Path) -> None:
+    body = "TIMESTAMP,NumImages,ContextTokens,GeneratedTokens\n2024-10-15 00:00:00.1000000,2,2162,5\n2024-10-15 00:00:00.2000000,0,9,6\n"
+    trace = open_trace(write(tmp_path / "a.csv", body))
+    assert trace.meta.importer == "azure_llm" and "ModServe" in trace.meta.citation
+    assert column(trace, "media_items") == [2, 0] and column(trace, "arrival_ns") == [0, 100_000_000]
+    assert column(trace, "prompt_tokens") == [2162, 9]
