@@ -280,6 +280,5 @@ def _sampled_reuse(name: str, objects: Objects) -> dict[str, str]:
     reuse = objects.reuse
     if reuse.share == 1:
         return {}
-    return {
-        f"{name}, distances": f"exact below {reuse.exact_below:,}; beyond, SHARDS over {reuse.share:.2%} of all, hit ratios within about 0.01"
-    }
+    beyond = f"SHARDS over {reuse.share:.2%} of all, hit ratios within about 0.01"
+    return {f"{name}, distances": f"exact below {reuse.exact_below:,}; beyond, {beyond}"}
