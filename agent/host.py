@@ -15,7 +15,7 @@ from typing import Any
 
 from agent.undo import replay_leftovers
 
-_INHERITED = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "OFFSPEC_STATE_DIR")
+_INHERITED = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "OFFSPEC_STATE_DIR", "OFFSPEC_POLICY")
 _WATCH_S = 0.5
 
 

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any
 
-from agent import inventory, quarantine
+from agent import inventory, policy, quarantine
 from agent.dose import DoseWatch, within
 from agent.ledger import Ledger, work_folder
 from agent.scope import Cgroups
@@ -58,9 +58,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(str(error)) from None
     if not 0 < seconds <= _LONGEST_S:
         raise UsageError(f"--for {args.duration}: give more than 0s and at most 24h")
-    cores = tuple(inventory.cores())
+    rules = policy.enforce(spec.name, dose, seconds)
+    cores = tuple(policy.cores_of(inventory.cores()))
     if args.core not in cores:
-        raise UsageError(f"--core {args.core}: this node has cores {', '.join(map(str, cores))}")
+        raise UsageError(f"--core {args.core}: this node has, and its policy allows, cores {', '.join(map(str, cores))}")
     cgroups = Cgroups()
     able = registry()[spec.name].probe(cgroups, len(cores))
     if not able.supported:
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         options = {k: str(v) for k, v in (("place", args.place), ("weight", args.weight)) if v is not None}
         folder, _ = work_folder(ledger, state_dir / "work" / f"inject-{ledger.lease}")
         context = Context(ledger, cgroups, (args.core,), cores, folder)
-        with ledger.ending(spec.longest_s):
+        with ledger.ending(rules.time_for(spec.name)):
             applied = registry()[spec.name].apply(dose, options, context)
         watch.add(spec, dose, applied)
         begun = time.monotonic()

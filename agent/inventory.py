@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from agent import calibrated, topology
+from agent import calibrated, policy, topology
 from agent.scope import Cgroups
 from agent.undo import boot_id
 from agent.violations import registry
@@ -113,6 +113,7 @@ def probe(cgroups: Cgroups) -> dict[str, Any]:
     facts = fingerprint(cgroups)
     count = len(cores())
     tried = calibrated.known()
-    able = {n: replace(violation.probe(cgroups, count), calibrated=tried.get(n)).to_json() for n, violation in registry().items()}
-    found = {"fingerprint": facts, "labels": labels(facts), "cores": cores(), "capabilities": able}
+    able = {n: replace(violation.probe(cgroups, count), calibrated=tried.get(n)) for n, violation in registry().items()}
+    ruled, mine = policy.ruled(able), policy.cores_of(cores())
+    found = {"fingerprint": facts, "labels": labels(facts), "cores": mine, "capabilities": {n: each.to_json() for n, each in ruled.items()}}
     return found | {"topology": topology.here().to_json()}

@@ -18,7 +18,7 @@ import grpc
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from agent import inventory, noise_floor, quarantine
+from agent import inventory, noise_floor, policy, quarantine
 from agent.ledger import Ledger
 from agent.metrics import Figures
 from agent.replay import Live
@@ -320,7 +320,7 @@ class Link:
             cgroups=self._cgroups,
             figures=self._figures,
             base_dir=self._dir,
-            all_cores=tuple(inventory.cores()),
+            all_cores=tuple(policy.cores_of(inventory.cores())),
             fetch_trace=lambda ref: self._call(self._fetch(ref)),
             put_table=lambda table, rows: self._call(self._put(key, table, _parquet(rows))),
             put_log=lambda data: self._call(self._put(key, "log", data)),

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pyarrow as pa
 
-from agent import foreign, launcher, quarantine, snapshot
+from agent import foreign, launcher, policy, quarantine, snapshot
 from agent.dose import DoseWatch
 from agent.endpoint import Endpoint
 from agent.foreign import CoreUse
@@ -233,7 +233,7 @@ class Trial:
             target=self._scope,
         )
         spec = CATALOGUE[order.name]
-        with self.ledger.ending(spec.longest_s):
+        with self.ledger.ending(policy.enforce(order.name, order.dose).time_for(order.name)):
             applied = violation.apply(order.dose, dict(order.options), context)
         self._doses.add(spec, order.dose, applied)
         return applied

@@ -23,7 +23,6 @@ from pydantic import (
 )
 
 from controller.attempts import AskedViolation
-from controller.document import Document, load_document
 from controller.fields import (
     AtLeastFactor,
     AtLeastShare,
@@ -38,6 +37,7 @@ from controller.fields import (
     at_most_time,
 )
 from protos.violations import CATALOGUE, Number, Told, ViolationSpec, Words
+from traces.document import Document, load_document
 from traces.errors import InvalidInput
 from traces.projection import driver_names
 from traces.quantities import parse_quantity

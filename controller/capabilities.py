@@ -17,13 +17,22 @@ def why_not(
     cores: Sequence[int],
     target_cores: Sequence[int],
     topology: Topology,
+    seconds: float = 0.0,
 ) -> str | None:
-    """Why a node with these capabilities, cores and topology cannot do it beside a system on `target_cores`; None where it can."""
+    """Why a node with these capabilities, cores and topology cannot do it beside a system on `target_cores`, for so many
+    `seconds`; None where it can.
+    """
     if CATALOGUE[asked.name].axis == "workload":
         return None  # made in the trace, so any node can
     able = capabilities.get(asked.name, _UNKNOWN)
     if not able["supported"]:
         return str(able.get("reason") or "not supported")
+    allowed = able.get("allowed")
+    if allowed is not None and asked.dose > allowed:
+        return f"{asked.dose:g} {asked.unit} asked, the node's policy allows at most {allowed:g}"
+    longest_s = able.get("longest_s")
+    if longest_s is not None and seconds > longest_s:
+        return f"a trial violates for about {seconds:g} s, the node's policy allows {longest_s:g} s at most; shorten the phases"
     most = _most(asked.name, able, len(cores))
     if most is not None and asked.dose > most:
         return f"{asked.dose:g} {asked.unit} asked, the node gives at most {most:g}"

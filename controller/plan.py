@@ -123,7 +123,7 @@ def make_plan(campaign: Campaign, nodes: Sequence[NodeInfo] | None) -> Plan:
     seen: Mapping[str, Any] = {}
     if nodes is not None:
         node = next(n for n in nodes if n.name == target)
-        refusals = tuple(_refusals(conditions, node, campaign.nodes.target.cores))
+        refusals = tuple(_refusals(conditions, node, campaign))
         seen = _seen(conditions, node)
         conditions = {n: v for n, v in conditions.items() if n not in {r.condition for r in refusals}}
     cells = [(variant, condition) for variant in campaign.system.variants for condition in conditions]
@@ -192,14 +192,14 @@ def placed_again(plan: Plan, campaign: Campaign, nodes: Sequence[NodeInfo], want
     target, loads, warnings = _place(campaign, nodes)
     node = next(n for n in nodes if n.name == target)
     needed = {t.condition: t.violations for t in plan.trials if t.id in wanted}
-    if gone := _refusals(needed, node, campaign.nodes.target.cores):
+    if gone := _refusals(needed, node, campaign):
         first, more = gone[0], f" (and {len(gone) - 1} more)" if len(gone) > 1 else ""
         raise PreflightFailed(
             f"{first.condition}: {first.violation} on {first.node}: {first.reason}; it could when this run was planned{more}; "
             "mend that and resume, or start a new run"
         )
     conditions = campaign.expanded()
-    able_now = {r.condition for r in plan.refusals} - {r.condition for r in _refusals(conditions, node, campaign.nodes.target.cores)}
+    able_now = {r.condition for r in plan.refusals} - {r.condition for r in _refusals(conditions, node, campaign)}
     said = [f"changed since this run was planned: {what}" for what in changes(plan.target, _seen(conditions, node))]
     said += [f"{name} was refused when this run was planned and could be done now: it stays left out" for name in sorted(able_now)]
     trials = tuple(replace(t, target_agent=target, load_agents=loads) for t in plan.trials)
@@ -258,12 +258,14 @@ def _matching(role: str, where: str | None, cores: Sequence[int], nodes: Sequenc
     return able
 
 
-def _refusals(conditions: Mapping[str, Sequence[AskedViolation]], node: NodeInfo, target_cores: Sequence[int]) -> list[Refusal]:
+def _refusals(conditions: Mapping[str, Sequence[AskedViolation]], node: NodeInfo, campaign: Campaign) -> list[Refusal]:
+    target_cores, phases = campaign.nodes.target.cores, campaign.phases
+    seconds = phases.warmup_s + phases.measure_s + phases.drain_ms / 1000
     return [
         Refusal(condition, asked.name, node.name, reason)
         for condition, violations in conditions.items()
         for asked in violations
-        if (reason := why_not(asked, node.capabilities, node.cores, target_cores, node.topology)) is not None
+        if (reason := why_not(asked, node.capabilities, node.cores, target_cores, node.topology, seconds)) is not None
     ]
 
 

@@ -6,10 +6,10 @@ from functools import cache
 from pathlib import Path
 
 from controller.campaign import NOMINAL, Campaign
-from controller.document import load_document
 from controller.plan import Plan, Trial
 from protos.violations import CATALOGUE
 from traces.compile import Compiled, compile_workload, open_compiled
+from traces.document import load_document
 from traces.errors import InvalidInput
 from traces.source import open_trace
 from traces.transforms import Dosed, Reading, TransformSpec, apply, transform_of, transforms

@@ -30,6 +30,10 @@ class Capability:
     reason: str = ""
     max_dose: float | None = None
     calibrated: float | None = None
+    allowed: float | None = None
+    """The most that the node's policy allows; None: as much as it can."""
+    longest_s: float | None = None
+    """How long at most, by the node's policy."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.document import load_document
+from traces.document import load_document
 from traces.errors import InvalidInput
 
 

@@ -7,8 +7,8 @@ import jsonschema
 import pytest
 
 from controller.campaign import Campaign, load_campaign
-from controller.document import load_document
 from controller.schema import campaign_schema
+from traces.document import load_document
 from traces.errors import InvalidInput
 
 ROOT = Path(__file__).parents[2]

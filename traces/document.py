@@ -69,14 +69,14 @@ def _replaced(value: Any, at: tuple[Key, ...], texts: dict[tuple[Key, ...], str]
     return texts.get(at, value)
 
 
-def load_document(path: Path) -> Document:
-    """Reads one YAML mapping. Raises InvalidInput, one line, for anything else."""
+def load_document(path: Path, what: str = "campaign", keys: str = "campaign, systems, nodes, workload") -> Document:
+    """Reads one YAML mapping; `what` it is and its `keys`, for messages. Raises InvalidInput, one line, for anything else."""
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise InvalidInput(f"{path}: {error.strerror}; expected a campaign document (YAML)") from None
+        raise InvalidInput(f"{path}: {error.strerror}; expected a {what} document (YAML)") from None
     if len(raw) > _MOST_BYTES:
-        raise InvalidInput(f"{path}: {len(raw)} bytes; a campaign document has at most {_MOST_BYTES}")
+        raise InvalidInput(f"{path}: {len(raw)} bytes; a {what} document has at most {_MOST_BYTES}")
     try:
         reader = _Reader(path, yaml.parse(raw.decode("utf-8"), Loader=_PARSER))
         data = reader.document()
@@ -88,7 +88,7 @@ def load_document(path: Path) -> Document:
     except yaml.YAMLError as error:
         raise InvalidInput(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(data, dict):
-        raise InvalidInput(f"{path}:1: expected a mapping with campaign, systems, nodes, workload; found {type(data).__name__}")
+        raise InvalidInput(f"{path}:1: expected a mapping with {keys}; found {type(data).__name__}")
     return Document(path, data, reader.lines, reader.written)
 
 
@@ -115,7 +115,7 @@ class _Reader:
         next(self._events)  # end of the document
         after = next(self._events)
         if isinstance(after, yaml.DocumentStartEvent):
-            self._fail(after, "a second document begins here (---); a campaign is one: remove it")
+            self._fail(after, "a second document begins here (---); only one is read: remove it")
         return data
 
     def _fail(self, event: yaml.Event, message: str) -> NoReturn:
@@ -142,9 +142,9 @@ class _Reader:
             self._fail(event, f"an alias (*{str(event.anchor)[:_LONGEST_KEY]}) is not allowed here; write the value out")
         self._values += 1
         if self._values > _MOST_VALUES:
-            self._fail(event, f"more than {_MOST_VALUES} values; a campaign needs far fewer: shorten it")
+            self._fail(event, f"more than {_MOST_VALUES} values; far fewer are needed: shorten it")
         if len(at) > _DEEPEST:
-            self._fail(event, f"nested deeper than {_DEEPEST}; a campaign needs far less: flatten it")
+            self._fail(event, f"nested deeper than {_DEEPEST}; far less is needed: flatten it")
 
     def _mapping(self, at: tuple[Key, ...]) -> dict[str, Any]:
         made: dict[str, Any] = {}
