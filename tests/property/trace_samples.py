@@ -175,6 +175,13 @@ SAMPLES: dict[str, Sample] = {
         '"type": "text", "turn": 2, "hash_ids": [1, 2, 3]}\n',
         ".jsonl",
     ),
+    "servegen": Sample(
+        folder={
+            "chunk-3-trace.csv": b"0,0,0,,0,0\n600,0.05,2.0,Gamma,0.25,0.8\n",
+            "chunk-12-trace.csv": b"0,0.05,1.0,Gamma,1.0,2.0\n600,0.025,1.2,Weibull,0.8,3.5\n",
+            "chunk-12-dataset.json": b'{"0": {"input_tokens": "{7: 1.0}", "output_tokens": "{1: 0.5, 9: 0.5}"}}',
+        },
+    ),
     "twr": Sample(_twr, ".twr"),
     "vscsi": Sample(_vscsi, ".vscsi"),
     "webcachesim": text("0 5 100\n2 6 200\n", ".tr"),

@@ -34,6 +34,8 @@ _UNITS: Mapping[str, tuple[str, ...]] = {
     "number": (),
 }
 _TIMES = {"arrival": "arrival_ns", "service": "service_ns", "observed": "observed_ns"}
+UNTIMED = "none"
+"""As the option `arrival`: the rows are in order, and no column says when they arrive."""
 _WHOLE_KEY = "^(0|[1-9][0-9]{0,18})$"
 _NOT_MAPPED = ("seq", "prefix_hashes", "labels")
 _SPECIAL: Mapping[str, Role] = {
@@ -86,6 +88,9 @@ def resolve(header: Sequence[str], options: Mapping[str, str], where: str) -> li
         canonical = {**_TIMES, "key": "key_id", "ttl": "ttl_ms"}.get(option, option)
         if canonical not in ROLES:
             continue
+        if canonical == "arrival_ns" and value == UNTIMED and value not in header:
+            maps.pop(canonical, None)
+            continue
         role = ROLES[canonical]
         column, colon, unit = value.rpartition(":")
         if not colon or value in header:
@@ -102,10 +107,10 @@ def resolve(header: Sequence[str], options: Mapping[str, str], where: str) -> li
                 f"{where}: option {option}: unit {unit!r}; expected one of {', '.join(_UNITS[role]) or 'none'} after the colon"
             )
         maps[canonical] = ColumnMap(canonical, column, unit)
-    if "arrival_ns" not in maps:
+    if "arrival_ns" not in maps and UNTIMED not in (options.get("arrival"), options.get("arrival_ns")):
         raise InvalidInput(
             f"{where}: no column says when requests arrive; expected arrival_ns or arrival_s among "
-            f"{', '.join(header)}; name one with the option arrival=COLUMN:UNIT (s, ms, us, ns or iso)"
+            f"{', '.join(header)}; name one with the option arrival=COLUMN:UNIT (s, ms, us, ns or iso), or arrival=none for an order without times"
         )
     kind = maps.get("kind") or ColumnMap("kind", "", word=_guess_kind(maps))
     if kind.word and kind.word not in KINDS:

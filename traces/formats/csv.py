@@ -37,7 +37,7 @@ class Csv:
             raise InvalidInput(f"{path}: column {shared[0].column} is asked for in two meanings; expected one for each column")
         kind = next(m.word for m in maps if m.canonical == "kind")
 
-        arrival = next(m for m in maps if m.canonical == "arrival_ns")
+        arrival = next((m for m in maps if m.canonical == "arrival_ns"), None)
 
         def read() -> Iterator[Chunk]:
             done = 0
@@ -49,7 +49,7 @@ class Csv:
             name=options.get("name", ""),
             kinds=(kind,) if kind else (),
             importer=self.name,
-            arrival_resolution_ns=_grain_ns(path, arrival, delimiter),
+            arrival_resolution_ns=_grain_ns(path, arrival, delimiter) if arrival else 1,
         )
         return file_trace(path, meta, read, options)
 

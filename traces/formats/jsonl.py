@@ -43,10 +43,10 @@ class Jsonl:
             if types.setdefault(column.column, kind) != kind:
                 raise InvalidInput(f"{path}: field {column.column} is asked for in two meanings; expected one for each field")
         kind = next(m.word for m in maps if m.canonical == "kind")
-        arrival = next(m for m in maps if m.canonical == "arrival_ns")
+        arrival = next((m for m in maps if m.canonical == "arrival_ns"), None)
 
         narrow = dict(types)
-        if shape[arrival.column] == "whole":
+        if arrival and shape[arrival.column] == "whole":
             narrow[arrival.column] = pa.int64()
 
         def read() -> Iterator[Chunk]:
@@ -59,7 +59,7 @@ class Jsonl:
             name=options.get("name", ""),
             kinds=(kind,) if kind else (),
             importer=self.name,
-            arrival_resolution_ns=_grain_ns(path, arrival, types[arrival.column]),
+            arrival_resolution_ns=_grain_ns(path, arrival, types[arrival.column]) if arrival else 1,
         )
         return file_trace(path, meta, read, options)
 

@@ -133,7 +133,7 @@ def _foreign(path: Path, file: pq.ParquetFile, options: Mapping[str, str]) -> Tr
                 ) from error
 
     first = next(read(), None)
-    stamps = first["arrival_ns"] if first else np.empty(0, np.int64)
+    stamps = first.get("arrival_ns", np.empty(0, np.int64)) if first else np.empty(0, np.int64)
     assert isinstance(stamps, np.ndarray)
     meta = TraceMeta(
         name=options.get("name", ""),

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.unit.traces.rows import column, table, trace_of
+from tests.unit.traces.rows import column, facts, real, table, trace_of
+from traces.characterise import describe
 from traces.compile import save_trace
 from traces.draws import key_of
 from traces.errors import InvalidInput
@@ -277,3 +278,24 @@ def test_missing_files_and_unknown_formats_are_refused(tmp_path: Path) -> None:
     assert "no such file" in refused(tmp_path / "absent.csv")
     assert "is a folder" in refused(tmp_path)
     assert "format 'xls' is unknown" in refused(write(tmp_path / "t.csv", AZURE), format="xls")
+
+
+def test_lengths_without_times_are_an_order_where_it_is_asked_for(tmp_path: Path) -> None:
+    """Vidur's files hold lengths only: num_prefill_tokens, num_decode_tokens."""
+    body = "num_prefill_tokens,num_decode_tokens,num_total_tokens,pd_ratio\n3772,54,3826,69.8\n2015,156,2171,12.9\n"
+    options = {"arrival": "none", "prompt_tokens": "num_prefill_tokens", "output_tokens": "num_decode_tokens"}
+    trace = open_trace(write(tmp_path / "v.csv", body), options=options)
+    assert trace.meta.arrival_model == "none" and column(trace, "op") == ["completion"] * 2
+    assert column(trace, "prompt_tokens") == [3772, 2015] and column(trace, "output_tokens") == [54, 156]
+    lines = "".join(f'{{"num_prefill_tokens": {n}, "num_decode_tokens": 1}}\n' for n in (5, 6))
+    assert column(open_trace(write(tmp_path / "v.jsonl", lines), format="jsonl", options=options), "prompt_tokens") == [5, 6]
+    with pytest.raises(InvalidInput, match="arrival=none for an order without times"):
+        open_trace(tmp_path / "v.csv")
+
+
+def test_vidurs_real_lengths_give_their_facts() -> None:
+    known = facts("vidur_arxiv")
+    options = {"arrival": "none", "prompt_tokens": "num_prefill_tokens", "output_tokens": "num_decode_tokens"}
+    path = real("vidur_lengths/arxiv_summarization_stats_llama2_tokenizer_filtered_v2.csv")
+    said = describe(open_trace(path, options=options))
+    assert said["prompt_tokens"] == known["prompt_tokens"] and said["output_tokens"] == known["output_tokens"]
