@@ -122,6 +122,12 @@ SAMPLES: dict[str, Sample] = {
         "5,7,1.5,ChatGPT,472,18,490,Conversation log\n45,,0.25,GPT-4,1087,0,1087,API log\n",
         ".csv",
     ),
+    "cachebench": text(
+        '{"cache_config": {}, "test_config": {"numOps": 100, "numThreads": 2, "numKeys": 110, "getRatio": 0.5, "setRatio": 0.3, '
+        '"loneGetRatio": 0.1, "keySizeRange": [1, 8, 64], "keySizeRangeProbability": [0.3, 0.7], "popularityBuckets": [10, 100], '
+        '"popularityWeights": [60, 40], "valSizeRange": [10, 1000], "valSizeRangeProbability": [0.75, 0.25]}}',
+        ".json",
+    ),
     "csv": text("arrival_s,op,key,resp_bytes\n0.5,get,a,10\n0.75,set,b,20\n", ".csv"),
     "goreplay": text(
         "1 d7123dasd913 1700000000000000000 -1\nPOST /upload HTTP/1.1\r\nHost: w3.org\r\nContent-Length: 7\r\n\r\na=1&b=2\n🐵🙈🙉\n"

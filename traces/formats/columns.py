@@ -110,7 +110,8 @@ def resolve(header: Sequence[str], options: Mapping[str, str], where: str) -> li
     if "arrival_ns" not in maps and UNTIMED not in (options.get("arrival"), options.get("arrival_ns")):
         raise InvalidInput(
             f"{where}: no column says when requests arrive; expected arrival_ns or arrival_s among "
-            f"{', '.join(header)}; name one with the option arrival=COLUMN:UNIT (s, ms, us, ns or iso), or arrival=none for an order without times"
+            f"{', '.join(header)}; name one with the option arrival=COLUMN:UNIT (s, ms, us, ns or iso), or "
+            "arrival=none for an order without times"
         )
     kind = maps.get("kind") or ColumnMap("kind", "", word=_guess_kind(maps))
     if kind.word and kind.word not in KINDS:

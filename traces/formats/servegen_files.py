@@ -101,8 +101,8 @@ def _windows(path: Path, client: int | None) -> list[Window]:
             right = whose is not None and start is not None and shape is not None and 0 <= start < _LATEST_S
             if not right or law not in LAWS or not 0 < rate <= MOST_REQUESTS / WINDOW_S or not 0 < shape < math.inf:
                 raise InvalidInput(
-                    f"{path}: line {done}: expected a start from 0 s, a rate up to {MOST_REQUESTS // WINDOW_S}/s, {' or '.join(LAWS)} and a "
-                    "shape above 0; correct the line"
+                    f"{path}: line {done}: expected a start from 0 s, a rate up to {MOST_REQUESTS // WINDOW_S}/s, "
+                    f"{' or '.join(LAWS)} and a shape above 0; correct the line"
                 )
             found.append(Window(start, whose, rate, law, shape))
     return found
