@@ -1,5 +1,6 @@
 """`open_trace`: a file of any known format, or a synthesis, as one kind of thing. Some files hold a signal instead: `open_recording`."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -44,13 +45,14 @@ def open_recording(
     """As `open_trace`, but what holds samples of usage comes as a Signal."""
     text, options = str(spec), options or {}
     path = local_copy(text) if is_remote(text) else Path(text)
-    if not path.exists() and is_synthesis(text):
+    there = os.path.exists(path)  # noqa: PTH110 - Path.exists raises for a name that is too long for a file, as that of a synthesis may be
+    if not there and is_synthesis(text):
         if format is not None or options:
             raise InvalidInput(f"{text}: a synthesis has no format or options; expected its values in the text: ,name=value")
         return synthesis(text, seed)
     if format is not None and format not in formats():
         raise InvalidInput(f"{text}: format {format!r} is unknown; expected one of {', '.join(formats())}")
-    if not path.is_file() and not path.is_dir():
+    if not there or not (path.is_file() or path.is_dir()):
         raise InvalidInput(f"{text}: no such file; expected a trace file, or a synthesis such as poisson:1000,for=10s")
     if path.is_file() and path.stat().st_size == 0:
         raise InvalidInput(f"{text}: the file is empty; expected a trace; fetch it again")

@@ -3,6 +3,7 @@
 import argparse
 import json
 
+from agent.trace_verbs._comparing import comparison_lines
 from agent.trace_verbs._opening import TRACE_HELP, add_opening_arguments, opened
 
 HELP = "how far two traces lie apart, and along what"
@@ -29,10 +30,6 @@ def run(args: argparse.Namespace) -> int:
         document = {"a": args.a, "b": args.b, "words": found.words, "only_a": found.only_a, "only_b": found.only_b}
         print(json.dumps({**document, "dimensions": [each.to_json() for each in found.distances]}, indent=1))
         return 0
-    print(f"{'dimension':<14} {'apart':>7} {'chance':>7} {'KS':>7} {'JS':>7}  a against b")
-    for each in found.distances:
-        figures = (each.apart.wasserstein, each.floor.wasserstein, each.apart.ks, each.apart.js)
-        shown = " ".join(f"{'-' if value is None else f'{value:.3f}':>7}" for value in figures)
-        print(f"{each.dimension:<14} {shown}  {each.figures if each.beyond_noise else 'not told apart'}")
-    print(f"\n{found.words}")
+    for line in comparison_lines(found):
+        print(line)
     return 0

@@ -29,8 +29,11 @@ from traces.synthesis.sizes import Sizes, size_form, sizes
 from traces.synthesis.sizes.constant import Same
 from traces.synthesis.spec import DURATION, Form, Given, Parameter, number, whole, word
 
-READS = ("get", "gets", "GET")
-WRITES = ("set", "add", "replace", "cas", "append", "prepend", "PUT", "POST", "PATCH")
+READS = ("get", "gets", "GET", "read")
+WRITES = ("set", "add", "replace", "cas", "append", "prepend", "PUT", "POST", "PATCH", "write")
+
+_READ_AND_WRITE = {"kv": ("get", "set"), "http": ("GET", "PUT"), "block": ("read", "write")}
+_SECTOR_BYTES, _PLACE_BYTES = 512, 4096
 
 
 def _hot(text: str, where: str) -> tuple[float, float]:
@@ -55,7 +58,13 @@ GET = Parameter("get", number(0, 1), "share of gets, the rest are sets; another 
 OPS_MIX = Parameter("ops", OPERATIONS, "ops by weight", "get:0.9/set:0.07/delete:0.03")
 TTL = Parameter("ttl", LIFETIMES, "lifetimes that writes set, by weight", "1h:0.8/1d:0.2")
 KEY_BYTES = Parameter("key_bytes", size_form(), "length of a key on the wire, 1 to 65535; a law of sizes", "gev:30.8:8.2:0.079", "16")
-KIND = Parameter("kind", word("kv", "http"), "what kind of requests", "http", "kv")
+KIND = Parameter(
+    "kind",
+    word("kv", "http", "block"),
+    "what kind of requests; the key of a block request is the place of its offset, in 4 KiB",
+    "http",
+    "kv",
+)
 SEED = Parameter("seed", whole(0, 2**63 - 1), "the seed; else that of the campaign or of --seed", "7")
 ROWS = Parameter("rows", whole(1, 2**62), "end after so many requests", "100000")
 FOR = Parameter("for", DURATION, "end before this time", "10s")
@@ -131,7 +140,7 @@ def _ops(given: Given, kind: str) -> Mix:
     mix = given.get(OPS_MIX)
     if mix is None:
         get = given.need(GET)
-        return Mix(("GET", "PUT") if kind == "http" else ("get", "set"), (get, 1 - get), (get, 1.0))
+        return Mix(_READ_AND_WRITE[kind], (get, 1 - get), (get, 1.0))
     if given.has(GET):
         raise InvalidInput(f"{given.spec}: get and ops both say which ops; expected one of them; leave one out")
     wrong = [str(op) for op in mix.values if op not in OPS[kind]]
@@ -194,6 +203,8 @@ def _rows(recipe: Recipe) -> Iterator[pa.RecordBatch]:
 def _batch(recipe: Recipe, seq: U64, arrival: npt.NDArray[np.int64], which: npt.NDArray[np.int64], key_id: U64) -> pa.RecordBatch:
     reads, writes = recipe.ops.among(READS)[which], recipe.ops.among(WRITES)[which]
     size = sizes(recipe.size, stream(recipe.seed, "synthesis", "size"), key_id)
+    if recipe.kind == "block":
+        size = -(-np.maximum(size, 1) // _SECTOR_BYTES) * _SECTOR_BYTES
     key_bytes = sizes(recipe.key_bytes, stream(recipe.seed, "synthesis", "key_bytes"), key_id, 1, 65_535).astype(np.uint32)
     columns = {
         "arrival_ns": arrival,
@@ -211,4 +222,7 @@ def _batch(recipe: Recipe, seq: U64, arrival: npt.NDArray[np.int64], which: npt.
         columns["ttl_ms"] = masked(ttl, writes)
     if recipe.kind == "http":
         columns["target"] = key_targets(key_id, key_bytes)
-    return batch_of(columns, len(seq))
+    if recipe.kind == "block":
+        columns["offset_bytes"] = key_id.astype(np.int64) * _PLACE_BYTES
+        columns["key_bytes"] = None
+    return batch_of({name: values for name, values in columns.items() if values is not None}, len(seq))

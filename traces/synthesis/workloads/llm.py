@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from traces.draws import stream
 from traces.errors import InvalidInput
-from traces.schema import BATCH_ROWS, TraceMeta, batch_of, masked
+from traces.schema import BATCH_ROWS, OPS, TraceMeta, batch_of, masked
 from traces.stream import StreamTrace
 from traces.synthesis.arrivals import Arrivals, laws
 from traces.synthesis.popularity.ladder import Ladder
@@ -40,6 +40,7 @@ def _thinking(text: str, where: str) -> int:
 _LONGEST_NS = 30 * 86_400 * 10**9
 _THINKING = Form(LASTING.said, _thinking)
 ARRIVALS = Parameter("arrivals", word(*laws()), "law by which sessions begin", "gamma", "poisson")
+OP = Parameter("op", word(*OPS["llm"]), "what is asked for", "completion", "chat")
 PROMPT = Parameter("prompt", size_form(), "tokens that a turn adds to the prompt, a law of sizes", "lognormal:1155:1.1", "lognormal:1000:1")
 OUTPUT = Parameter("output", size_form(), "tokens of the answer, a law of sizes", "lognormal:211:0.8", "lognormal:200:0.8")
 TURNS = Parameter("turns", number(1, 100), "mean turns of a session, geometric", "3", "1")
@@ -47,7 +48,9 @@ THINK = Parameter("think", _THINKING, "mean time from a turn to the next, expone
 SYSTEMS = Parameter("systems", whole(1, 1_000_000), "how many system prompts there are", "20", "1")
 SYSTEM_ZIPF = Parameter("system_zipf", number(0, 10), "how unevenly sessions fall on them", "1", "0")
 SYSTEM = Parameter("system", size_form(), "tokens of a system prompt, a law of sizes", "1024", "0")
-BLOCK = Parameter("block", whole(1, 65_536), "tokens of a prefix block: 16 is vLLM's and Qwen's, 512 Mooncake's", "512", "16")
+BLOCK = Parameter(
+    "block", whole(0, 65_536), "tokens of a prefix block: 16 is vLLM's and Qwen's, 512 Mooncake's, 0 is no blocks", "512", "16"
+)
 HIT = Parameter("hit", number(0, 0.99), "share of blocks that an unlimited prefix cache finds; sets the length of system prompts", "0.6")
 CONTEXT = Parameter("context", whole(2, 10_000_000), "longest prompt; a session ends before it", "131072", "131072")
 _MOST_BLOCKS = 1 << 20
@@ -61,6 +64,7 @@ class _Recipe:
     talk: Talk
     block: int
     lead_ns: int
+    op: str
     seed: int
     rows: int | None
     for_ns: int | None
@@ -72,7 +76,7 @@ class Llm:
     argument = "a rate of requests"
     example = "llm:10,turns=3,think=20s,prompt=lognormal:200:1,output=lognormal:211:0.8,systems=20,hit=0.8,for=10m"
     parameters: tuple[Parameter[Any], ...] = (
-        ARRIVALS, PROMPT, OUTPUT, TURNS, THINK, SYSTEMS, SYSTEM_ZIPF, SYSTEM, BLOCK, HIT, CONTEXT, *LENGTH,
+        ARRIVALS, PROMPT, OUTPUT, TURNS, THINK, SYSTEMS, SYSTEM_ZIPF, SYSTEM, BLOCK, HIT, CONTEXT, OP, *LENGTH,
     )  # fmt: skip
 
     def trace(self, given: Given, seed: int) -> StreamTrace:
@@ -84,7 +88,7 @@ class Llm:
         turns = mean_turns(talk, seed)
         starts = law.of(given.rate_per_s() / turns, given)
         lead_ns = _lead_ns(talk) if starts.steady else 0
-        recipe = _Recipe(starts, talk, block, lead_ns, seed, given.get(ROWS), given.get(FOR))
+        recipe = _Recipe(starts, talk, block, lead_ns, given.need(OP), seed, given.get(ROWS), given.get(FOR))
         return _trace(given.spec, recipe, turns)
 
 
@@ -112,6 +116,8 @@ def _for_hit(given: Given, talk: Talk, seed: int, hit: float) -> Talk:
     more.
     """
     block = given.need(BLOCK)
+    if not block:
+        raise InvalidInput(f"{given.spec}: hit needs prefix blocks; expected block above 0; for example block=16")
 
     def having(blocks: int) -> Talk:
         return dataclasses.replace(talk, system=Same(blocks * block))
@@ -143,9 +149,9 @@ def _lead_ns(talk: Talk) -> int:
 
 
 def _trace(name: str, recipe: _Recipe, turns: float) -> StreamTrace:
-    hit = expected_hit(recipe.talk, recipe.seed, recipe.block)
-    said = f"an unlimited prefix cache finds {hit:.1%} of the blocks once it knows the system prompts"
-    if isinstance(recipe.talk.system, Same) and recipe.talk.system.size + recipe.talk.longer[1]:
+    hit = expected_hit(recipe.talk, recipe.seed, recipe.block) if recipe.block else 0.0
+    said = "" if not recipe.block else f"an unlimited prefix cache finds {hit:.1%} of the blocks once it knows the system prompts"
+    if said and isinstance(recipe.talk.system, Same) and recipe.talk.system.size + recipe.talk.longer[1]:
         said += f", of {recipe.talk.system.size + recipe.talk.longer[0] * recipe.talk.longer[1]:.0f} tokens on average"
     meta = TraceMeta(
         name=name,
@@ -153,8 +159,8 @@ def _trace(name: str, recipe: _Recipe, turns: float) -> StreamTrace:
         importer="synthesis",
         arrival_model="generated",
         expand_seed=recipe.seed,
-        llm_block_tokens=recipe.block,
-        llm_hash_scope="file",
+        llm_block_tokens=recipe.block or None,
+        llm_hash_scope="file" if recipe.block else "",
         causality="session" if recipe.talk.turns > 1 else "open",
         rows=recipe.rows if recipe.for_ns is None else None,
         import_args={"expected_block_hit": round(hit, 4), "mean_turns": round(turns, 4)},
@@ -176,7 +182,7 @@ def _rows(recipe: _Recipe) -> Iterator[pa.RecordBatch]:
         keep = int(np.searchsorted(ready.arrival_ns, until_ns, side="left"))
         if recipe.rows is not None:
             keep = min(keep, recipe.rows - done)
-        blocks = np.cumsum(block_count(ready.turns.prompt[:keep], recipe.block))
+        blocks = np.cumsum(block_count(ready.turns.prompt[:keep], recipe.block or _MOST_BLOCKS))
         begin = 0
         while begin < keep:
             fitting = int(np.searchsorted(blocks, (blocks[begin - 1] if begin else 0) + _MOST_BLOCKS, side="right"))
@@ -194,13 +200,13 @@ def _batch(recipe: _Recipe, ready: Placed, begin: int, end: int, done: int, keys
         "arrival_ns": ready.arrival_ns[part],
         "seq": np.arange(done, done + count, dtype=np.uint64),
         "kind": "llm",
-        "op": "chat",
+        "op": recipe.op,
         "prompt_tokens": turns.prompt[part].astype(np.int32),
         "output_tokens": turns.output[part].astype(np.int32),
-        "prefix_hashes": prefix_column(
-            keys, recipe.block, turns.prompt[part], turns.system[part], turns.group[part], turns.session[part], once
-        ),
     }  # fmt: skip
+    if recipe.block:
+        tokens, system, group, session = turns.prompt[part], turns.system[part], turns.group[part], turns.session[part]
+        columns["prefix_hashes"] = prefix_column(keys, recipe.block, tokens, system, group, session, once)
     if recipe.talk.turns > 1:
         parent = ready.parent[part]
         columns["session_id"] = turns.session[part]
