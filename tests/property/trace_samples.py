@@ -129,6 +129,9 @@ SAMPLES: dict[str, Sample] = {
         ".json",
     ),
     "csv": text("arrival_s,op,key,resp_bytes\n0.5,get,a,10\n0.75,set,b,20\n", ".csv"),
+    "faasrail": text(
+        'avg,mapped_wreq,1-720,721-1440\n1633,"{""mean"": 1624.0, ""bench"": ""pyaes-1""}",2,0\n2.5,"{""bench"": ""a""}",1,3\n', ".csv"
+    ),
     "goreplay": text(
         "1 d7123dasd913 1700000000000000000 -1\nPOST /upload HTTP/1.1\r\nHost: w3.org\r\nContent-Length: 7\r\n\r\na=1&b=2\n🐵🙈🙉\n"
         "2 d7123dasd913 1700000000005000000 1000\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n\n🐵🙈🙉\n",

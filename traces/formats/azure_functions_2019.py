@@ -26,7 +26,7 @@ from traces.draws import SPREAD_MODES, U64, quantiles_all, stream
 from traces.errors import InvalidInput
 from traces.formats.delimited import csv_batches, csv_header, required
 from traces.formats.made import seed_of
-from traces.formats.minute_counts import MOST_IN_SLOT, Counts, arrivals_of, counts_of
+from traces.formats.minute_counts import Counts, arrivals_of, counts_of, entities_of, fitting
 from traces.formats.reading import Chunk, check_options, file_trace
 from traces.schema import TraceMeta, masked
 from traces.stream import Trace
@@ -166,15 +166,6 @@ class _Functions:
     identity: list[tuple[str, str, str]] = field(default_factory=list)
     triggers: list[str] = field(default_factory=list)
 
-    def entities(self) -> list[str]:
-        """HashFunctions; one that is listed again, under another trigger, counts as another."""
-        seen: Counter[str] = Counter()
-        found = []
-        for _, _, function in self.identity:
-            seen[function] += 1
-            found.append(function if seen[function] == 1 else f"{function}#{seen[function]}")
-        return found
-
 
 def _lots(path: Path, minutes: npt.NDArray[np.int64], into: _Functions) -> Iterator[npt.NDArray[np.int64]]:
     columns = [str(minute) for minute in minutes]
@@ -183,12 +174,7 @@ def _lots(path: Path, minutes: npt.NDArray[np.int64], into: _Functions) -> Itera
     for batch in csv_batches(path, types):
         owner, app, function, trigger = (required(batch, name, path, done).to_pylist() for name in NAMES)
         lot = np.stack([required(batch, name, path, done).to_numpy() for name in columns], axis=1)
-        if (wrong := np.argwhere((lot < 0) | (lot > MOST_IN_SLOT))).size:
-            row, column = wrong[0]
-            raise InvalidInput(
-                f"{path}: line {done + row + 2}: column {columns[column]}: {lot[row, column]}; expected 0 to {MOST_IN_SLOT} invocations; "
-                "correct it"
-            )
+        fitting(lot, columns, path, done)
         into.identity.extend(zip(owner, app, function, strict=True))
         into.triggers.extend(trigger)
         done += batch.num_rows
@@ -198,17 +184,14 @@ def _lots(path: Path, minutes: npt.NDArray[np.int64], into: _Functions) -> Itera
 def _loaded(day: Day) -> tuple[_Functions, Counts]:
     functions, minutes = _Functions(), _minutes(day.invocations)
     counts = counts_of(_lots(day.invocations, minutes, functions), minutes + (day.number - 1) * MINUTES)
-    if len(counts.slot):
-        slot, most = counts.fullest()
-        if most > MOST_IN_SLOT:
-            raise InvalidInput(f"{day.invocations}: minute {slot}: {most} invocations; expected at most {MOST_IN_SLOT} of all functions")
+    counts.refuse_fullest(day.invocations)
     return functions, counts
 
 
 def _read(days: Sequence[Day], seed: int, mode: str) -> Iterator[Chunk]:
     for day in days:
         functions, counts = _loaded(day)
-        entities = functions.entities()
+        entities = entities_of([function for _, _, function in functions.identity])
         durations = _durations(day.durations, functions)
         memory = _memory(day.memory, functions)
         keys = {what: _keys(seed, entities, what) for what in ("arrival", "service", "memory")}

@@ -4,13 +4,16 @@ An arrival depends only on its entity's key, its slot, its number in the slot an
 window that is read change nothing. Holds one day's counts above zero, some 30 bytes each, and the requests of one slot at a time.
 """
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from traces.draws import U64, slot_offsets
+from traces.errors import InvalidInput
 from traces.schema import BATCH_ROWS
 
 Ints = npt.NDArray[np.int64]
@@ -28,12 +31,17 @@ class Counts:
     count: Ints
     before: Ints
 
-    def fullest(self) -> tuple[int, int]:
-        """(slot, requests in it) of the slot with the most."""
+    def refuse_fullest(self, path: Path) -> None:
+        """Raises InvalidInput for a slot with more requests than are held at a time."""
+        if not len(self.slot):
+            return
         slots, index = np.unique(self.slot, return_inverse=True)
         totals = np.bincount(index, weights=self.count)  # exact below 2^53
         most = int(np.argmax(totals))
-        return int(slots[most]), int(totals[most])
+        if totals[most] > MOST_IN_SLOT:
+            raise InvalidInput(
+                f"{path}: minute {slots[most]}: {int(totals[most])} invocations; expected at most {MOST_IN_SLOT} of all functions"
+            )
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,25 @@ class Arrivals:
     row: Ints
     arrival_ns: Ints
     nth: Ints
+
+
+def fitting(lot: Ints, columns: Sequence[str], path: Path, done: int) -> None:
+    """Raises InvalidInput that names the line of a count that cannot be; `done` rows of the csv came before."""
+    if (wrong := np.argwhere((lot < 0) | (lot > MOST_IN_SLOT))).size:
+        row, column = wrong[0]
+        raise InvalidInput(
+            f"{path}: line {done + row + 2}: column {columns[column]}: {lot[row, column]}; expected 0 to {MOST_IN_SLOT} invocations; correct it"
+        )
+
+
+def entities_of(names: Sequence[str]) -> list[str]:
+    """What each row is drawn as: its name, and name#2 and on where it comes again, so that no two rows arrive alike."""
+    seen: Counter[str] = Counter()
+    found = []
+    for name in names:
+        seen[name] += 1
+        found.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return found
 
 
 def counts_of(lots: Iterable[Ints], slots: Ints) -> Counts:
