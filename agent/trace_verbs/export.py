@@ -12,7 +12,12 @@ HELP = "write a trace in the form that another tool replays"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trace", help=TRACE_HELP)
     parser.add_argument("out", help="the file to write, or an object's address")
-    parser.add_argument("--to", required=True, metavar="FORM", help="fio_iolog: fio's version 3, for its read_iolog")
+    parser.add_argument(
+        "--to",
+        required=True,
+        metavar="FORM",
+        help="fio_iolog: fio's version 3, for its read_iolog; mooncake: Mooncake's jsonl, for aiperf and guidellm",
+    )
     parser.add_argument("--with", dest="export_options", action="append", default=[], metavar="NAME=VALUE", help="an option of the form")
     add_opening_arguments(parser)
 

@@ -22,10 +22,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from traces.draws import SPREAD_MODES, U64, quantiles_all, stream
+from traces.draws import U64, quantiles_all, stream
 from traces.errors import InvalidInput
 from traces.formats.delimited import csv_batches, csv_header, required
-from traces.formats.made import seed_of
+from traces.formats.made import mode_of, seed_of
 from traces.formats.minute_counts import Counts, arrivals_of, counts_of, entities_of, fitting
 from traces.formats.reading import Chunk, check_options, file_trace
 from traces.schema import TraceMeta, masked
@@ -71,9 +71,7 @@ class AzureFunctions2019:
 
     def open(self, path: Path, options: Mapping[str, str]) -> Trace:
         check_options(options, ("seed", "mode", "days"), self.name)
-        mode, seed = options.get("mode", "poisson"), seed_of(path, options)
-        if mode not in SPREAD_MODES:
-            raise InvalidInput(f"{path}: option mode: {mode!r}; expected one of {', '.join(SPREAD_MODES)}")
+        mode, seed = mode_of(path, options), seed_of(path, options)
         days = _chosen(path, _days(path), options.get("days"))
         notes = [
             f"counts of minutes are spread as {mode}: what happened within a minute is not recorded",

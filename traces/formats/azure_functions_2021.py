@@ -12,9 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from traces.errors import InvalidInput
 from traces.formats.columns import times_in
-from traces.formats.delimited import csv_batches, csv_header, required
+from traces.formats.delimited import csv_batches, header_with, required
 from traces.formats.reading import Chunk, check_options, file_trace
 from traces.schema import TraceMeta
 from traces.stream import Trace
@@ -31,10 +30,7 @@ class AzureFunctions2021:
 
     def open(self, path: Path, options: Mapping[str, str]) -> Trace:
         check_options(options, ("sort",), self.name)
-        if missing := TYPES.keys() - set(csv_header(path)):
-            raise InvalidInput(
-                f"{path}: line 1: column {', '.join(sorted(missing))} is missing; expected {', '.join(TYPES)}; name another --format"
-            )
+        header_with(path, TYPES)
         meta = TraceMeta(
             kinds=("faas",),
             importer=self.name,

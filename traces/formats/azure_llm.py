@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from traces.errors import InvalidInput
 from traces.formats.bytes_in import head_of
-from traces.formats.delimited import csv_batches, csv_header, required
+from traces.formats.delimited import csv_batches, header_with, required
 from traces.formats.reading import Chunk, check_options, file_trace
 from traces.formats.tables import first_row
 from traces.schema import TraceMeta
@@ -35,11 +34,7 @@ class AzureLlm:
 
     def open(self, path: Path, options: Mapping[str, str]) -> Trace:
         check_options(options, ("sort",), self.name)
-        header = csv_header(path)
-        if missing := TYPES.keys() - set(header):
-            raise InvalidInput(
-                f"{path}: line 1: column {', '.join(sorted(missing))} is missing; expected {', '.join(TYPES)}; name another --format"
-            )
+        header = header_with(path, TYPES)
         types = {**TYPES, **({IMAGES: pa.int32()} if IMAGES in header else {})}
         if _zoned(path, header.index("TIMESTAMP")):
             types["TIMESTAMP"] = pa.timestamp("ns", tz="UTC")

@@ -8,9 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from traces.errors import InvalidInput
 from traces.formats.columns import key_ids, times_in
-from traces.formats.delimited import csv_batches, csv_header, required
+from traces.formats.delimited import csv_batches, header_with, required
 from traces.formats.reading import Chunk, check_options, file_trace
 from traces.schema import TraceMeta
 from traces.stream import Trace
@@ -35,11 +34,7 @@ class BurstGpt:
 
     def open(self, path: Path, options: Mapping[str, str]) -> Trace:
         check_options(options, ("sort",), self.name)
-        header = csv_header(path)
-        if missing := NEEDED.keys() - set(header):
-            raise InvalidInput(
-                f"{path}: line 1: column {', '.join(sorted(missing))} is missing; expected {', '.join(NEEDED)}; name another --format"
-            )
+        header = header_with(path, NEEDED)
         types = {**NEEDED, **{name: kind for name, kind in OPTIONAL.items() if name in header}}
         meta = TraceMeta(
             kinds=("llm",),

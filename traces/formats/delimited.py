@@ -1,7 +1,7 @@
 """Reading comma separated text in lots, with errors that name the line."""
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,16 @@ def csv_header(path: Path, delimiter: str = ",") -> list[str]:
         return next(csv.reader([line], delimiter=delimiter), [])
     except csv.Error as error:
         raise InvalidInput(f"{path}: line 1: {one_line(error)}; expected {delimiter!r} separated names; correct the header") from error
+
+
+def header_with(path: Path, needed: Collection[str]) -> list[str]:
+    """The names of a header that has all of `needed`. Raises InvalidInput that names what is missing."""
+    header = csv_header(path)
+    if missing := set(needed) - set(header):
+        raise InvalidInput(
+            f"{path}: line 1: column {', '.join(sorted(missing))} is missing; expected {', '.join(needed)}; name another --format"
+        )
+    return header
 
 
 def csv_batches(

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from traces.draws import SPREAD_MODES, stream
+from traces.draws import stream
 from traces.errors import InvalidInput
 from traces.formats.delimited import csv_batches, csv_header, required
-from traces.formats.made import seed_of
+from traces.formats.made import mode_of, seed_of
 from traces.formats.minute_counts import arrivals_of, counts_of, entities_of, fitting
 from traces.formats.reading import Chunk, check_options, file_trace
 from traces.formats.tables import first_row
@@ -41,9 +41,7 @@ class FaasRail:
 
     def open(self, path: Path, options: Mapping[str, str]) -> Trace:
         check_options(options, ("seed", "mode"), self.name)
-        mode, seed = options.get("mode", "poisson"), seed_of(path, options)
-        if mode not in SPREAD_MODES:
-            raise InvalidInput(f"{path}: option mode: {mode!r}; expected one of {', '.join(SPREAD_MODES)}")
+        mode, seed = mode_of(path, options), seed_of(path, options)
         header = csv_header(path)
         minutes = [name for name in header if _MINUTES.fullmatch(name)]
         if not minutes or len(set(header)) < len(header) or not set(NAMES) <= set(header):

@@ -1,8 +1,10 @@
-"""What formats share that make a trace instead of reading one: the option `seed`, and the options `rate` and `law` that pace requests."""
+"""What formats share that make a trace instead of reading one: the option `seed`, `mode` that spreads
+counts, and `rate` and `law` that pace requests."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
+from traces.draws import SPREAD_MODES
 from traces.errors import InvalidInput
 from traces.pace import LAWS, Pace
 from traces.quantities import parse_rate
@@ -14,6 +16,14 @@ def seed_of(path: Path, options: Mapping[str, str]) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise InvalidInput(f"{path}: option seed: {text!r}; expected a whole number of at most 18 digits")
     return int(text)
+
+
+def mode_of(path: Path, options: Mapping[str, str]) -> str:
+    """The option `mode`: how counts of a slot lie within it, poisson where it is not given."""
+    mode = options.get("mode", "poisson")
+    if mode not in SPREAD_MODES:
+        raise InvalidInput(f"{path}: option mode: {mode!r}; expected one of {', '.join(SPREAD_MODES)}")
+    return mode
 
 
 def pace_of(path: Path, options: Mapping[str, str], per_s: float) -> Pace:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from traces.errors import InvalidInput
 from traces.formats.columns import key_ids, times_in
 from traces.formats.counted import counts_in, expanded
-from traces.formats.delimited import csv_batches, csv_header, required
+from traces.formats.delimited import csv_batches, header_with, required
 from traces.formats.reading import Chunk, check_options, file_trace
 from traces.formats.tables import first_row
 from traces.schema import NAME, TraceMeta, masked
@@ -40,11 +40,7 @@ class MetaBlock:
 
     def open(self, path: Path, options: Mapping[str, str]) -> Trace:
         check_options(options, ("sort",), self.name)
-        header = csv_header(path)
-        if missing := NEEDED.keys() - set(header):
-            raise InvalidInput(
-                f"{path}: line 1: column {', '.join(sorted(missing))} is missing; expected {', '.join(NEEDED)}; name another --format"
-            )
+        header = header_with(path, NEEDED)
         types = {**NEEDED, **{name: kind for name, kind in OPTIONAL.items() if name in header}}
         meta = TraceMeta(
             kinds=("block",),

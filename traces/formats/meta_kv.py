@@ -16,7 +16,7 @@ import pyarrow as pa
 from traces.errors import InvalidInput
 from traces.formats.columns import key_ids, times_in
 from traces.formats.counted import counts_in, expanded
-from traces.formats.delimited import csv_batches, csv_header, required
+from traces.formats.delimited import csv_batches, header_with, required
 from traces.formats.reading import Chunk, check_options, file_trace
 from traces.schema import NAME, OPS, TraceMeta, masked
 from traces.stream import Trace
@@ -44,12 +44,7 @@ class MetaKv:
 
     def open(self, path: Path, options: Mapping[str, str]) -> Trace:
         check_options(options, ("sort",), self.name)
-        header = csv_header(path)
-        missing = NEEDED.keys() - set(header)
-        if missing:
-            raise InvalidInput(
-                f"{path}: line 1: column {', '.join(sorted(missing))} is missing; expected {', '.join(NEEDED)}; name another --format"
-            )
+        header = header_with(path, NEEDED)
         types = {**NEEDED, **{name: kind for name, kind in OPTIONAL.items() if name in header}}
         meta = TraceMeta(
             kinds=("kv",),

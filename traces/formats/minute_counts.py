@@ -58,7 +58,8 @@ def fitting(lot: Ints, columns: Sequence[str], path: Path, done: int) -> None:
     if (wrong := np.argwhere((lot < 0) | (lot > MOST_IN_SLOT))).size:
         row, column = wrong[0]
         raise InvalidInput(
-            f"{path}: line {done + row + 2}: column {columns[column]}: {lot[row, column]}; expected 0 to {MOST_IN_SLOT} invocations; correct it"
+            f"{path}: line {done + row + 2}: column {columns[column]}: {lot[row, column]}; expected 0 to {MOST_IN_SLOT} invocations; "
+            "correct it"
         )
 
 
