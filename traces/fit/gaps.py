@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 
 from traces.fit.candidate import Candidate
 from traces.fit.sample import Floats, significant
-from traces.synthesis.arrivals.weibull import cv_of
+from traces.synthesis.arrivals.weibull import cv_of, shape_of
 
 _Likelihood = Callable[[float], float]
 
@@ -50,7 +50,7 @@ def renewals(times: Floats, resolution_s: float) -> list[Candidate]:
     found = [Candidate("poisson", f"poisson:{rate}", poisson, 1, count)]
     log_shape, likely = _highest(gamma, math.log(1e-4), math.log(1e4))
     found.append(Candidate("gamma", f"gamma:{rate},cv={significant(math.exp(-log_shape / 2))}", likely, 2, count))
-    log_shape, likely = _highest(weibull, math.log(0.1), math.log(100))
+    log_shape, likely = _highest(weibull, math.log(shape_of(99)), math.log(100))
     found.append(Candidate("weibull", f"weibull:{rate},cv={significant(cv_of(math.exp(log_shape)))}", likely, 2, count))
     shape, likely = _highest(gpareto, 1e-3, 0.95)
     found.append(Candidate("gpareto", f"gpareto:{rate},shape={significant(shape)}", likely, 2, count))

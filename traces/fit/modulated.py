@@ -29,7 +29,7 @@ def modulated(times: Floats, resolution_s: float) -> list[Candidate]:
     figures = _climbed(part, max(tries, key=lambda each: each[0])[1], 200)
     if len(gaps) > _SEARCHED:  # the times of states need many of them to be known
         figures = _climbed(gaps[:_POLISHED], figures, 80)
-    calm, burst, calm_s, burst_s = (float(figure) for figure in figures)
+    calm, burst, calm_s, burst_s = (float(figure) for figure in np.maximum(figures, 1e-9))
     if calm > burst:
         calm, burst, calm_s, burst_s = burst, calm, burst_s, calm_s
     if max(calm_s, burst_s) > 1e9 or min(calm_s, burst_s) < 1e-9 or burst > 1e12:

@@ -8,6 +8,7 @@ from traces.fit.candidate import Candidate
 from traces.fit.popularity import popularity
 from traces.fit.sample import Ints, Sample, significant
 from traces.fit.sizes import size_law
+from traces.synthesis.sizes import MOST_BYTES
 
 _MOST_LIFETIMES = 20
 
@@ -25,6 +26,9 @@ def parameters(sample: Sample) -> tuple[dict[str, str], list[Candidate], list[st
     else:
         notes.append("the source names no keys, those of the made trace are uniform")
     size = _by_key(sample, _payload(sample))
+    if len(size) and int(size.max()) > MOST_BYTES:
+        notes.append(f"{int((size > MOST_BYTES).sum())} sizes over 512 MiB are cut to that")
+        size = np.minimum(size, MOST_BYTES)
     if len(size):
         found["size"], off = size_law(size)
         notes += _said("size", found["size"], off)

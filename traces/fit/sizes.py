@@ -28,7 +28,7 @@ def size_law(values: Ints) -> tuple[str, float]:
     shares = shares_of(_LEVELS)
     levels = np.quantile(values, shares, method="inverted_cdf")
     between = np.interp(np.log1p(at + 0.5), np.log1p(levels) + np.arange(_LEVELS) * 1e-12, shares)
-    return "quantiles:" + ":".join(significant(level, 6) for level in levels), float(np.abs(between - upto).max())
+    return "quantiles:" + ":".join(f"{level:.0f}" for level in levels), float(np.abs(between - upto).max())
 
 
 class _Law:

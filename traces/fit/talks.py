@@ -10,6 +10,7 @@ import numpy as np
 
 from traces.fit.sample import Ints, Sample, significant
 from traces.fit.sizes import size_law
+from traces.synthesis.workloads.llm import CONTEXT
 
 _FEWEST = 50
 
@@ -32,19 +33,19 @@ def talks(sample: Sample) -> Talks:
     has_blocks = bool(block and len(sample.block_ends))
     first = np.arange(sample.rows)
     turns = 1.0
-    added = prompt
     system, systems = 0, 1
     if "turn" in sample.columns and int(sample.columns["turn"].max()) > 0 and "session_id" in sample.columns:
         first = np.flatnonzero(sample.columns["turn"] == sample.columns["turn"][sample.known["turn"]].min())
         turns = sample.rows / max(1, len(first))
     if has_blocks:
         system, systems = _systems(sample, first, block)
-    added = np.maximum(prompt[first] - system, 1)
+    told = prompt[first]
+    added = np.maximum(told[told >= 0] - system, 1)
     if turns > 1:
         later, think_s = _later(sample)
         if len(later) >= _FEWEST:
             added = np.maximum(later, 1)
-        found |= {"turns": significant(turns, 4), "think": f"{significant(think_s, 4)}s"}
+        found |= {"turns": significant(min(turns, 100.0), 4), "think": f"{significant(think_s, 4)}s"}
     names = [("prompt", added)] + ([("output", np.maximum(output[output >= 0], 1))] if output is not None else [])
     for name, tokens in names:
         found[name], off = size_law(tokens)
@@ -52,6 +53,8 @@ def talks(sample: Sample) -> Talks:
             notes.append(f"no law of {name} is near, its quantiles are used (off by {off:.3f})")
     if system:
         found |= {"system": str(system), "systems": str(systems)}
+    if int(prompt.max()) > int(CONTEXT.default):
+        found["context"] = str(int(prompt.max()))
     op = sample.ops[int(np.bincount(sample.op).argmax())]
     if len(sample.ops) > 1:
         notes.append(f"the source has {len(sample.ops)} ops, the made trace has {op} alone")

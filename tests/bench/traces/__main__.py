@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.bench.engine.machine import ROOT, commit, machine, steal_s
 from tests.bench.traces.jobs import JOBS, MAKERS
+from tests.bench.traces.syntheses import SPECS
 
 PEERS = {"import_csv": "duckdb_csv", "read_jsonl": "pyarrow_jsonl"}
 """Whose rows per second ours are divided by."""
@@ -45,7 +46,8 @@ def row(name: str, runs: list[dict[str, Any]], peers: list[dict[str, Any]] | Non
     low, _, high = statistics.quantiles(rates, n=4) if len(rates) > 1 else (rates[0],) * 3
     over = statistics.median(mine["rows_per_s"] / theirs["rows_per_s"] for mine, theirs in zip(runs, peers, strict=True)) if peers else None
     return {
-        "name": name, "said": SAID[name], "rows": runs[0]["rows"], "rows_per_s": statistics.median(rates), "quartiles": [low, high],
+        "name": name, "said": SAID.get(name) or f"made: `{SPECS[name]}`", "rows": runs[0]["rows"], "rows_per_s": statistics.median(rates),
+        "quartiles": [low, high],
         "cpu_s_per_million": statistics.median(run["cpu_s"] / run["rows"] * 1e6 for run in runs),
         "peak_mib": max(run["peak_mib"] for run in runs), "over_peer": over,
     }  # fmt: skip

@@ -8,6 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pyarrow.csv as pacsv
 import pyarrow.json as pajson
 import pyarrow.parquet as pq
 
+from tests.bench.traces.syntheses import SPECS, made
 from traces.compile import save_trace
 from traces.formats.oracle_general import RECORD
 from traces.source import open_trace
@@ -115,7 +117,7 @@ def info(folder: Path) -> int:
 JOBS: dict[str, Callable[[Path], int]] = {
     job.__name__: job
     for job in (import_csv, duckdb_csv, read_oracle, import_oracle, read_jsonl, pyarrow_jsonl, read_parquet, transform, info)
-}
+} | {name: partial(made, name) for name in SPECS}
 
 
 def main() -> int:

@@ -91,3 +91,15 @@ def test_a_real_trace_gives_a_spec_that_opens_and_a_distance_that_is_not_hidden(
     assert along is not None and along.beyond_noise
     ops = far.in_dimension("ops")
     assert ops is not None and not ops.beyond_noise and not far.only_b
+
+
+def test_figures_at_the_edge_of_what_a_spec_takes_still_give_one_that_opens() -> None:
+    rng = np.random.default_rng(8)
+    arrival = np.cumsum(np.where(rng.random(4000) < 0.01, 10**13, rng.integers(0, 3, 4000)))
+    sizes = np.where(rng.random(4000) < 0.01, 2**40, rng.integers(1, 5, 4000))
+    found = fit(trace_of({"arrival_ns": arrival, "key_id": np.arange(4000, dtype=np.uint64), "resp_bytes": sizes}))
+    assert sum(batch.num_rows for batch in open_trace(found.spec).batches()) == 4000
+    assert any("over 512 MiB" in note for note in found.notes)
+    long = fit(trace_of({"prompt_tokens": rng.integers(1, 400_000, 500).astype(np.int32)}, kind="llm", op="chat"))
+    made = next(iter(open_trace(long.spec).batches()))
+    assert max(made.column("prompt_tokens").to_pylist()) > 300_000
