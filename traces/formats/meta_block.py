@@ -20,6 +20,7 @@ from traces.formats.counted import counts_in, expanded
 from traces.formats.delimited import csv_batches, header_with, required
 from traces.formats.reading import Chunk, check_options, file_trace
 from traces.formats.tables import first_row
+from traces.formats.traffic import OPTION, traffic_factor
 from traces.schema import NAME, TraceMeta, masked
 from traces.stream import Trace
 
@@ -39,13 +40,14 @@ class MetaBlock:
         return 3 if set(first_row(head)) >= NEEDED.keys() else 0
 
     def open(self, path: Path, options: Mapping[str, str]) -> Trace:
-        check_options(options, ("sort",), self.name)
+        check_options(options, ("sort", OPTION), self.name)
         header = header_with(path, NEEDED)
         types = {**NEEDED, **{name: kind for name, kind in OPTIONAL.items() if name in header}}
         meta = TraceMeta(
             kinds=("block",),
             importer=self.name,
             arrival_resolution_ns=1_000_000_000,
+            traffic_factor=traffic_factor(path, options),
             license="Apache-2.0",
             shareable="attribution",
             citation="Berg et al., CacheLib, OSDI 2020; Wong et al., Baleen, FAST 2024",

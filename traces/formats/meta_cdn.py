@@ -16,6 +16,7 @@ from traces.errors import InvalidInput
 from traces.formats.columns import key_ids
 from traces.formats.delimited import csv_batches, header_with, required
 from traces.formats.reading import Chunk, check_options, file_trace
+from traces.formats.traffic import OPTION, traffic_factor
 from traces.schema import TraceMeta, masked
 from traces.stream import Trace
 
@@ -36,13 +37,14 @@ class MetaCdn:
         return 3 if names >= NEEDED.keys() else 0
 
     def open(self, path: Path, options: Mapping[str, str]) -> Trace:
-        check_options(options, ("sort",), self.name)
+        check_options(options, ("sort", OPTION), self.name)
         header = header_with(path, NEEDED)
         types = {**NEEDED, **{name: kind for name, kind in OPTIONAL.items() if name in header}}
         meta = TraceMeta(
             kinds=("http",),
             importer=self.name,
             arrival_resolution_ns=1_000_000_000,
+            traffic_factor=traffic_factor(path, options),
             sampling_ratio=_sampling(path, types),
             license="Apache-2.0",
             shareable="attribution",

@@ -18,6 +18,7 @@ from traces.formats.columns import key_ids, times_in
 from traces.formats.counted import counts_in, expanded
 from traces.formats.delimited import csv_batches, header_with, required
 from traces.formats.reading import Chunk, check_options, file_trace
+from traces.formats.traffic import OPTION, traffic_factor
 from traces.schema import NAME, OPS, TraceMeta, masked
 from traces.stream import Trace
 
@@ -43,13 +44,14 @@ class MetaKv:
         return 3 if names >= NEEDED.keys() else 0
 
     def open(self, path: Path, options: Mapping[str, str]) -> Trace:
-        check_options(options, ("sort",), self.name)
+        check_options(options, ("sort", OPTION), self.name)
         header = header_with(path, NEEDED)
         types = {**NEEDED, **{name: kind for name, kind in OPTIONAL.items() if name in header}}
         meta = TraceMeta(
             kinds=("kv",),
             importer=self.name,
             arrival_resolution_ns=1_000_000_000,
+            traffic_factor=traffic_factor(path, options),
             loss_notes="leases are folded into get and set; op_count operations are as many requests",
         )
         return file_trace(path, meta, lambda: _read(path, types), options)

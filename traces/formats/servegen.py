@@ -74,7 +74,7 @@ class ServeGen:
             source,
             meta,
             lambda: _read(windows, lengths, seed),
-            options,
+            {**options, "lengths": folder.name} if "lengths" in options and folder is not None else options,  # not where it lies
             sum(window.requests() for window in windows),
             origin_ns=windows[0].start_s * 10**9,
             beside=tuple(file for file in (*files, *read) if file != source),

@@ -47,6 +47,15 @@ def test_every_release_of_metas_key_values_reads_whatever_its_column_order(tmp_p
     assert column(trace, "ttl_ms")[2] == (None if release == "202206" else 60_000)
 
 
+def test_the_share_of_traffic_that_an_owner_tells_is_kept(tmp_path: Path) -> None:
+    path = write(tmp_path / "kv.csv", RELEASES["202206"])
+    assert open_trace(path).meta.traffic_factor == 1.0
+    assert open_trace(path, options={"traffic_factor": "1/100"}).meta.traffic_factor == 0.01
+    assert open_trace(path, options={"traffic_factor": "0.5"}).meta.traffic_factor == 0.5
+    for wrong in ("2", "1/0", "0", "a"):
+        assert "expected a share above 0" in refused(path, traffic_factor=wrong)
+
+
 def test_a_later_cdn_release_says_what_hit(tmp_path: Path) -> None:
     header = (
         "timestamp,cacheKey,OpType,objectSize,responseSize,responseHeaderSize,rangeStart,rangeEnd,TTL,SamplingRate,cache_hit,item_value"

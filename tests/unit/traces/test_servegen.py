@@ -81,6 +81,7 @@ def test_the_real_windows_give_their_facts() -> None:
     path = real("servegen_m_small/m-small_day0_client_windows.csv")
     trace = open_trace(path, options={"lengths": str(path.parent)})
     assert trace.rows_hint == known["expected_requests"]
+    assert trace.meta.import_args == {"lengths": path.parent.name}, "a trace does not say where files lay"
     windows = windows_of(path, [])
     assert len(windows) == known["rows"] and len({window.client for window in windows}) == known["clients"]
     totals = np.zeros(known["windows"])
