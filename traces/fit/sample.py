@@ -13,6 +13,8 @@ from traces.schema import TraceMeta, ints, present
 from traces.stream import Trace
 
 MOST_ROWS = 1_000_000
+MOST_BLOCKS = 20_000_000
+"""Of prefixes; the batch in which there are more is the last."""
 COARSE_NS = 1_000_000
 """Stamps no finer than this say nothing of what is between them."""
 
@@ -78,6 +80,7 @@ def sample_of(trace: Trace, most_rows: int = MOST_ROWS) -> Sample:
             lengths = np.diff(prefix.offsets.to_numpy()) if not prefix.null_count else np.array([len(x or ()) for x in prefix.to_pylist()])
             counts.append(lengths.astype(np.int64))
             blocks.append(prefix.flatten().to_numpy())
+            whole = whole and sum(map(len, blocks)) <= MOST_BLOCKS
         if not whole:
             break
     if rows < 100:
