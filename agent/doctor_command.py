@@ -1,5 +1,6 @@
-"""`offspec doctor`: what this node is, can do and allows, what lies about on it, whether it takes trials. Changes nothing, unless asked to try
-what violations give (`--calibrate`).
+"""`offspec doctor`: what this node is, can do and allows, what lies about on it, whether it takes trials.
+
+Changes nothing, unless asked to try what violations give (`--calibrate`).
 """
 
 import argparse

@@ -6,20 +6,56 @@ from typing import Any
 
 import pyarrow as pa
 
-from agent.violations import Applied, Reading
+from agent.violations import Applied, Reading, Varying
+from protos.profile import Profile
 from protos.records import DOSES
 from protos.violations import ViolationSpec
 
 _SECOND_NS = 1_000_000_000
+_TURN_S = 0.02
+"""How often it is looked whether a dose over time has changed: well within the 50 ms by which it may miss its time."""
+_STAIR_S = 0.5
+"""A line is followed as a stair of its means: each setting of a quota fills its period anew, so that many would give more than asked."""
 
 
 class _InForce:
-    def __init__(self, spec: ViolationSpec, asked: float, applied: Applied) -> None:
+    """A dose and what it gave. With a profile the dose asked changes, and is set to what is due."""
+
+    def __init__(self, spec: ViolationSpec, asked: float, applied: Applied, profile: Profile | None) -> None:
         self.spec = spec
-        self.asked = asked
+        self.most = asked
         self.applied = applied
+        self.profile = profile
         self.at_ns = time.monotonic_ns()
         self.readings: list[tuple[int, Reading]] = []
+        self.late_ms: dict[int, float] = {}
+        self._set = asked if profile is None else profile.at(0)
+
+    @property
+    def asked(self) -> float:
+        return self._set
+
+    def asked_in(self, second: int) -> float:
+        """The mean over a second of the trial."""
+        return self.most if self.profile is None else self.profile.mean(second, second + 1) if second >= 0 else self.profile.at(0)
+
+    def follow(self, t0_ns: int, due_s: float) -> None:
+        """Sets what is due for the turn that began at `due_s`, and notes how late that came to be."""
+        assert self.profile is not None and isinstance(self.applied, Varying)
+        if self.profile.lines:
+            due_s = int(due_s / _STAIR_S + 1e-6) * _STAIR_S
+            dose = self.profile.mean(due_s, due_s + _STAIR_S)
+        else:
+            due_s, dose = self.profile.begun(due_s + _TURN_S / 2), self.profile.at(due_s + _TURN_S / 2)
+        if dose == self._set:
+            return
+        try:
+            self.applied.set(dose)
+        except OSError:
+            return  # gone: its readings say so
+        self._set = dose
+        late_ms = (time.monotonic_ns() - t0_ns) / 1e6 - due_s * 1000
+        self.late_ms[int(due_s)] = max(self.late_ms.get(int(due_s), 0.0), late_ms)
 
 
 def within(spec: ViolationSpec, asked: float, given: float | None) -> bool:
@@ -38,22 +74,23 @@ class DoseWatch:
         self._ended = threading.Event()
         self._again = threading.Event()
         self._thread: threading.Thread | None = None
+        self._follower: threading.Thread | None = None
         self._t0_ns: int | None = None
         self._undone: dict[str, int] = {}
 
     def any(self) -> bool:
         return bool(self._in_force)
 
-    def add(self, spec: ViolationSpec, asked: float, applied: Applied) -> None:
+    def add(self, spec: ViolationSpec, asked: float, applied: Applied, profile: Profile | None = None) -> None:
         with self._lock:
-            self._in_force.append(_InForce(spec, asked, applied))
+            self._in_force.append(_InForce(spec, asked, applied, profile))
 
     def applied(self) -> list[dict[str, Any]]:
         return [
             {
                 "violation": d.spec.name,
                 "unit": d.spec.unit,
-                "asked": d.asked,
+                "asked": d.most,
                 "mechanism": d.applied.mechanism,
                 "fidelity": d.applied.fidelity,
                 "at_mono_ns": d.at_ns,
@@ -69,6 +106,24 @@ class DoseWatch:
     def set_t0(self, t0_ns: int) -> None:
         self._t0_ns = t0_ns
         self._again.set()
+        if any(dose.profile is not None for dose in self._in_force):
+            self._follower = threading.Thread(target=self._follow, args=(t0_ns,), name="dose-profile", daemon=True)
+            self._follower.start()
+
+    def _follow(self, t0_ns: int) -> None:
+        """From T0 on, turn by turn; turns that were missed are not made up for, what is due now is set."""
+        turn = 0
+        while True:
+            wait_s = (t0_ns - time.monotonic_ns()) / 1e9 + turn * _TURN_S
+            if self._ended.wait(max(0.0, wait_s)):
+                return
+            with self._lock:
+                if self._ended.is_set():
+                    return
+                for dose in self._in_force:
+                    if dose.profile is not None:
+                        dose.follow(t0_ns, turn * _TURN_S)
+            turn = max(turn + 1, int((time.monotonic_ns() - t0_ns) / 1e9 / _TURN_S))
 
     def _watch(self) -> None:
         self._read()
@@ -139,8 +194,9 @@ class DoseWatch:
                             "violation": d.spec.name,
                             "second": second,
                             "unit": d.spec.unit,
-                            "asked": d.asked,
+                            "asked": d.asked_in(second),
                             "given": reading.given,
+                            "late_ms": d.late_ms.get(second),
                             "source": reading.source,
                             "cpu_percent": reading.cpu_percent,
                             "mechanism": d.applied.mechanism,
@@ -155,6 +211,8 @@ class DoseWatch:
         self._again.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(5)
+        if self._follower is not None:
+            self._follower.join(5)
         with self._lock:
             pending, self._in_force = self._in_force, []
         for dose in reversed(pending):

@@ -113,8 +113,10 @@ class Scope:
         if self.version == 2:
             (self._at["cpu"] / "cpu.max").write_text(f"{quota} {period_us}")
         else:
-            (self._at["cpu"] / "cpu.cfs_quota_us").write_text("-1")
-            (self._at["cpu"] / "cpu.cfs_period_us").write_text(str(period_us))
+            # Each writing fills the period anew: what need not be written would be given on top.
+            if int((self._at["cpu"] / "cpu.cfs_period_us").read_text()) != period_us:
+                (self._at["cpu"] / "cpu.cfs_quota_us").write_text("-1")
+                (self._at["cpu"] / "cpu.cfs_period_us").write_text(str(period_us))
             (self._at["cpu"] / "cpu.cfs_quota_us").write_text(str(quota))
 
     def clear_quota(self) -> None:

@@ -3,8 +3,11 @@
 A duty-cycled loop would lose its dose exactly when the core is contended. What `cpu` and `smt` share.
 """
 
+import contextlib
 import math
+import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -47,7 +50,7 @@ class Spinner:
         self._period_us = round(float(options.get("period_ms", _PERIOD_MS)) * 1000)
         self._scope = Scope(f"{name}-neighbour", context.ledger, context.cgroups)
         self._cores = cores
-        self._running = False
+        self._running = self._stopped = False
         try:
             if self._scope.limits:
                 self._scope.set_weight(shares)
@@ -71,9 +74,17 @@ class Spinner:
             self._scope.set_quota(dose / 100, self._period_us)
             if not self._running:
                 self._scope.spawn([sys.executable, "-m", "agent.antagonists", "cpu"], cores=self._cores)
-        elif self._running:
-            self._scope.kill()
-        self._running = dose > 0
+            elif self._stopped:
+                self._signal(signal.SIGCONT)
+            self._running, self._stopped = True, False
+        elif self._running and not self._stopped:
+            self._signal(signal.SIGSTOP)  # it starts again at once, where a new process would come too late for its second
+            self._stopped = True
+
+    def _signal(self, number: int) -> None:
+        for pid in self._scope.members():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def measure(self) -> Reading:
         now_ns, usage_ns = time.monotonic_ns(), self._scope.usage_ns()

@@ -30,8 +30,9 @@ from agent.replay import Live, Replay, ReplayOrder
 from agent.scope import Cgroups, Scope
 from agent.selfcheck import Gates
 from agent.snapshot import Snapshot
-from agent.violations import Confining, Context, Preparing, registry
+from agent.violations import Confining, Context, Preparing, Varying, registry
 from protos.offspec.v1 import agent_link_pb2 as pb
+from protos.profile import Profile
 from protos.violations import CATALOGUE
 from traces.compiled import preload_rows, shard_batches
 from traces.errors import OffspecError
@@ -234,8 +235,14 @@ class Trial:
         )
         spec = CATALOGUE[order.name]
         with self.ledger.ending(policy.enforce(order.name, order.dose).time_for(order.name)):
+            profile = Profile.from_json(order.profile_json) if order.profile_json else None
             applied = violation.apply(order.dose, dict(order.options), context)
-        self._doses.add(spec, order.dose, applied)
+        if profile is not None and not isinstance(applied, Varying):
+            applied.undo()
+            raise StepFailed("spec", f"violation {order.name}: its dose cannot change while it is in force; give one number")
+        if profile is not None and isinstance(applied, Varying):
+            applied.set(profile.at(0))  # it was applied with its most, so that all it needs is there when T0 comes
+        self._doses.add(spec, order.dose, applied, profile)
         return applied
 
     def verify_dose(self, order: pb.VerifyDose) -> dict[str, Any]:

@@ -26,6 +26,10 @@ from where the last column says, and judged within its tolerance.
 ```yaml
 conditions:
   noisy-core:   {sharing:  {cpu: {dose: [25, 50], place: same-core}}}
+  swelling:     {sharing:  {cpu: {dose: {ramp: [0, 100], over: 10s}}}}   # a dose over time, counted from T0; or
+                                                                         #   {steps: [10, 50], each: 5s}
+                                                                         #   {pulse: [0, 80], every: 10s, for: 2s}
+                                                                         #   {signal: load.csv} with columns second and dose
   no-aes:       {hardware: {mask-isa: {features: [aes]}}}          # with what no processor has without it (vaes)
   old-kernel:   {hardware: {no-io-uring: {errno: ENOSYS}}}
   small-memory: {hardware: {memory: {dose: [256, 512], unit: MiB}}}

@@ -20,6 +20,8 @@ class AskedViolation:
     unit: str
     dose: float
     options: Mapping[str, str] = field(default_factory=dict)
+    profile: str = ""
+    """A dose over time (protos.profile, as JSON); `dose` is then its most."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from controller.attempts import AskedViolation
+from controller.dose_profiles import BadProfile, profile_of
 from controller.fields import (
     AtLeastFactor,
     AtLeastShare,
@@ -328,7 +329,7 @@ class Campaign(_Model):
             ways = [
                 [(asked, len(doses) > 1) for asked in doses]
                 for axis in ("sharing", "hardware", "workload")
-                for doses in (_asked(axis, v, raw) for v, raw in getattr(violated, axis).items())
+                for doses in (_asked(axis, v, raw, Path(self.folder)) for v, raw in getattr(violated, axis).items())
             ]
             for cell in itertools.product(*ways):
                 suffix = "".join(f"@{asked.dose:g}" for asked, several in cell if several)
@@ -342,7 +343,7 @@ def load_campaign(path: Path, folder: Path | None = None) -> Campaign:
     `folder` is what its paths are relative to: its own folder unless it was copied from there.
     """
     document = load_document(path)
-    _check_conditions(document)
+    _check_conditions(document, folder or path.parent)
     try:
         return Campaign.model_validate(document.with_text(_TEXTS) | {"folder": str((folder or path.parent).resolve())})
     except ValidationError as error:
@@ -390,7 +391,7 @@ def _near(word: str, known: Sequence[str]) -> str:
     return f"{hint} (known here: {', '.join(known)})" if known else hint
 
 
-def _check_conditions(document: Document) -> None:
+def _check_conditions(document: Document, folder: Path) -> None:
     """Conditions against the catalogue, while the lines are at hand."""
     conditions = document.data.get("conditions")
     if not isinstance(conditions, dict):
@@ -416,7 +417,7 @@ def _check_conditions(document: Document) -> None:
                 if violation not in known:
                     document.fail(here, f"is a violation of axis {CATALOGUE[violation].axis}, not {axis}; move it there")
                 try:
-                    _asked(axis, violation, raw)
+                    _asked(axis, violation, raw, folder)
                 except _BadDose as error:
                     document.fail((*here, *error.at), str(error))
 
@@ -427,8 +428,8 @@ class _BadDose(Exception):
         self.at = at
 
 
-def _asked(axis: str, name: str, raw: Any) -> list[AskedViolation]:
-    """One violation's doses, in the catalogue's unit."""
+def _asked(axis: str, name: str, raw: Any, folder: Path) -> list[AskedViolation]:
+    """One violation's doses, in the catalogue's unit. Signals are files relative to `folder`."""
     spec = CATALOGUE[name]
     on = spec.is_switch and (raw is None or raw is True)
     fields = raw if isinstance(raw, dict) else {} if on else {"dose": raw}
@@ -443,7 +444,20 @@ def _asked(axis: str, name: str, raw: Any) -> list[AskedViolation]:
     given = dose if isinstance(dose, list) else [dose]
     if not given:
         raise _BadDose(("dose",), "an empty list; give at least one dose")
-    return [AskedViolation(name, axis, spec.unit, _dose(spec, unit, dose), text) for dose in given]
+    return [_one(spec, unit, dose, text, folder) for dose in given]
+
+
+def _one(spec: ViolationSpec, unit: str, raw: Any, text: Mapping[str, str], folder: Path) -> AskedViolation:
+    if not isinstance(raw, dict):
+        return AskedViolation(spec.name, spec.axis, spec.unit, _dose(spec, unit, raw), text)
+    if not spec.varies:
+        able = ", ".join(name for name, each in CATALOGUE.items() if each.varies)
+        raise _BadDose(("dose",), f"the dose of {spec.name} cannot change while it is in force; give one number (these can: {able})")
+    try:
+        profile = profile_of(raw, lambda dose: _dose(spec, unit, dose), folder)
+    except BadProfile as error:
+        raise _BadDose(("dose", error.at) if error.at else ("dose",), str(error)) from None
+    return AskedViolation(spec.name, spec.axis, spec.unit, profile.most, text, profile.to_json())
 
 
 def _options_of(spec: ViolationSpec, given: Mapping[str, Any]) -> dict[str, str]:

@@ -39,6 +39,8 @@ def why_not(
     tried = able.get("calibrated")
     if tried is not None and asked.dose > tried and not set(asked.options) - {"place"}:
         return f"{asked.dose:g} {asked.unit} asked, the node gave at most {tried:g} when it was calibrated"
+    if asked.profile and able.get("fidelity") == "proxy":
+        return f"a dose over time cannot be given by {able.get('mechanism')}, which is what the node has"
     if "place" in asked.options:
         try:
             cores_at(asked.options["place"], topology, target_cores, cores)

@@ -6,6 +6,7 @@ Made of the models and the catalogue of violations. An editor's check is the sma
 from typing import Any
 
 from controller.campaign import NAME, NOMINAL, Campaign
+from controller.dose_profiles import KEYS
 from controller.fields import NUMBER
 from protos.violations import CATALOGUE, Allowed, Number, Told, ViolationSpec, Words
 
@@ -56,7 +57,7 @@ def _violation(spec: ViolationSpec) -> dict[str, Any]:
     units = [spec.unit, *spec.aliases, *(["%"] if spec.unit == "percent" else [])]
     # A bare number is in `unit`, which may be another than the catalogue's: its range is checked when the document is read.
     one = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": rf"^\s*{NUMBER}\s*({'|'.join(units)})?\s*$"}]}
-    doses = {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
+    doses = {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}, *([_over_time(one)] if spec.varies else [])]}
     options = {name: _option(allowed) for name, allowed in spec.options.items()}
     required = [name for name, allowed in spec.options.items() if isinstance(allowed, Words | Told) and allowed.required]
     whole = {
@@ -67,6 +68,14 @@ def _violation(spec: ViolationSpec) -> dict[str, Any]:
     }
     says = f"{spec.breaks[0].upper()}{spec.breaks[1:]}: no more. Dose in {spec.unit}, {spec.low:g} to {spec.high:g}."
     return {"description": says, "anyOf": [whole] if required else [one, doses["anyOf"][1], whole]}
+
+
+def _over_time(one: dict[str, Any]) -> dict[str, Any]:
+    """A dose over time; what goes with which is checked when the document is read."""
+    times = {key: {"type": "string"} for keys in KEYS.values() for key in keys if key != "scale"}
+    several = {kind: {"type": "array", "items": one, "minItems": 1} for kind in KEYS if kind != "signal"}
+    properties = {**several, **times, "signal": {"type": "string"}, "scale": {"type": "number"}}
+    return {"type": "object", "additionalProperties": False, "minProperties": 1, "properties": properties}
 
 
 def _option(allowed: Allowed) -> dict[str, Any]:

@@ -170,7 +170,9 @@ class Steps:
 
     def _orders(self, stage: str) -> list[pb.ViolationOrder]:
         return [
-            pb.ViolationOrder(name=v.name, dose=v.dose, options=dict(v.options), target_cores=list(self._trial.target_cores))
+            pb.ViolationOrder(
+                name=v.name, dose=v.dose, options=dict(v.options), target_cores=list(self._trial.target_cores), profile_json=v.profile
+            )
             for v in self._trial.violations
             if CATALOGUE[v.name].stage == stage
         ]

@@ -72,6 +72,15 @@ class Preparing(Protocol):
 
 
 @runtime_checkable
+class Varying(Protocol):
+    """One whose dose can be changed while it is in force."""
+
+    def set(self, dose: float) -> None:
+        """From now on. Raises OSError."""
+        ...
+
+
+@runtime_checkable
 class Confining(Protocol):
     """One that says on which cores the system starts."""
 

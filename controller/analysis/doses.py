@@ -6,14 +6,17 @@ from typing import Any
 import numpy as np
 
 from controller.analysis.tables import read_table
-from protos.violations import CATALOGUE
+from protos.violations import CATALOGUE, ViolationSpec
 
 _CONFIRMED, _PARTIAL = 0.9, 0.5
+MOST_LATE_MS = 50.0
+"""A dose over time that changes later than this after its time was not right in that second."""
 
 
 def dose_summaries(run_dir: Path, trial: str, attempt: int, warmup_s: int, measure_s: int) -> list[dict[str, Any]]:
     """violation, unit, asked, mechanism, fidelity, measured (mean; null if never read), p5, p95, cpu_percent (mean of what the
-    neighbour itself took of a core; null if nobody keeps that), coverage, verdict.
+    neighbour itself took of a core; null if nobody keeps that), late_ms (how late the changes of a dose over time came, at worst;
+    null where there were none), coverage, verdict. `asked` is the mean over the seconds that were read.
 
     Coverage is the share of the measured seconds in which the dose was right within the catalogue's tolerance; a second without
     a reading was not right.
@@ -23,9 +26,11 @@ def dose_summaries(run_dir: Path, trial: str, attempt: int, warmup_s: int, measu
     for name in dict.fromkeys(row["violation"] for row in rows):
         mine = [r for r in rows if r["violation"] == name]
         given = {r["second"]: r["given"] for r in mine if warmup_s <= r["second"] < warmup_s + measure_s and r["given"] is not None}
-        spec, asked = CATALOGUE[name], mine[0]["asked"]
-        slack = max(spec.tolerance * abs(asked), spec.tolerance_abs) + 1e-9
-        right = sum(abs(g - asked) <= slack for g in given.values())
+        spec, inside = CATALOGUE[name], [r for r in mine if r["second"] in given]
+        # Asked is a function of the second where the dose follows a profile; else it is the same in all.
+        asked = float(np.mean([r["asked"] for r in inside or mine]))
+        late = [r["late_ms"] for r in inside if r["late_ms"] is not None]
+        right = sum(_right(spec, r) for r in inside)
         coverage = right / measure_s
         values = list(given.values())
         cost = [r["cpu_percent"] for r in mine if r["second"] in given and r["cpu_percent"] is not None]
@@ -40,11 +45,17 @@ def dose_summaries(run_dir: Path, trial: str, attempt: int, warmup_s: int, measu
                 "p5": float(np.percentile(values, 5)) if values else None,
                 "p95": float(np.percentile(values, 95)) if values else None,
                 "cpu_percent": float(np.mean(cost)) if cost else None,
+                "late_ms": max(late, default=None),
                 "coverage": round(coverage, 4),
                 "verdict": _verdict(coverage, len(values)),
             }
         )
     return found
+
+
+def _right(spec: ViolationSpec, row: dict[str, Any]) -> bool:
+    slack = max(spec.tolerance * abs(row["asked"]), spec.tolerance_abs) + 1e-9
+    return bool(abs(row["given"] - row["asked"]) <= slack and (row["late_ms"] or 0.0) <= MOST_LATE_MS)
 
 
 def _verdict(coverage: float, readings: int) -> str:

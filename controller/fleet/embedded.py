@@ -14,6 +14,7 @@ from controller.fleet.ray_cluster import RayCluster
 from controller.link import LinkServer
 from traces.errors import OutOfReach, PreflightFailed
 
+_KEEPER = Path(__file__).with_name("keeper.py")
 _UP_S = 60.0
 _DOWN_S = 20.0
 
@@ -22,14 +23,16 @@ class Embedded:
     def __init__(self) -> None:
         self._keeper: subprocess.Popen[bytes] | None = None
         self._cluster: RayCluster | None = None
+        self._state_dir = Path()
 
     async def start(self, link: LinkServer, options: FleetOptions) -> int:
+        self._state_dir = options.state_dir
         log = (options.log_dir / "ray.log").open("wb")
         with log:
             self._keeper = subprocess.Popen(
                 [
                     sys.executable,
-                    str(Path(__file__).with_name("keeper.py")),
+                    str(_KEEPER),
                     json.dumps({"state_dir": str(options.state_dir), "cores": options.housekeeping}),
                 ],
                 stdin=subprocess.PIPE,
@@ -51,6 +54,10 @@ class Embedded:
         self._cluster = RayCluster(said["address"])
         return await self._cluster.start(link, options)
 
+    def _clean(self) -> None:
+        """After a keeper that was killed; should its guard and heir have been killed with it, nobody else does."""
+        subprocess.run([sys.executable, str(_KEEPER), json.dumps({"state_dir": str(self._state_dir), "clean": True})], timeout=_DOWN_S)
+
     async def stop(self) -> None:
         try:
             if self._cluster is not None:
@@ -58,4 +65,5 @@ class Embedded:
         finally:
             if self._keeper is not None and self._keeper.stdin is not None:
                 self._keeper.stdin.close()
-                await asyncio.to_thread(self._keeper.wait, _DOWN_S)
+                if await asyncio.to_thread(self._keeper.wait, _DOWN_S) < 0:
+                    await asyncio.to_thread(self._clean)

@@ -5,6 +5,8 @@ the end of its standard input. That comes when the controller is done, or dead, 
 is killed (it is their subreaper, so none can escape by a double fork), what their agent left undone is undone from its journal, and
 the folder is removed. `ray stop` is never used: it ends every Ray on the host.
 
+With "clean" in its order it only undoes what dead owners left, such as a keeper that was killed together with its guard and heir.
+
 The keeper has a guard of its own, as an agent has: Ray's processes and folder are undo steps, so that they go when the keeper is killed.
 """
 
@@ -158,6 +160,8 @@ def main(order: dict[str, object]) -> int:
         except OSError as error:
             print(f"not confined to cores {cores}: {error}", file=sys.stderr)
     state_dir = str(order["state_dir"])
+    if order.get("clean"):
+        return replay_leftovers(Path(state_dir))["failed"]
     try:
         ledger = Ledger(Path(state_dir))
     except OffspecError as error:

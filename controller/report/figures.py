@@ -105,12 +105,9 @@ def _dose(entry: Entry, record: Any, run_dir: Path) -> dict[str, str]:
     lines = []
     for i, name in enumerate(dict.fromkeys(r["violation"] for r in rows)):
         mine = [r for r in rows if r["violation"] == name and r["given"] is not None]
-        asked, unit = rows[0]["asked"], rows[0]["unit"]
-        for r in rows:
-            if r["violation"] == name:
-                asked, unit = r["asked"], r["unit"]
+        unit = next(r["unit"] for r in rows if r["violation"] == name)
         lines.append(Line(f"{name} given ({unit})", [(r["second"] + 0.5, r["given"]) for r in mine], 2 + i))
-        lines.append(Line("asked", [(0, asked), (record.warmup_s + record.measure_s, asked)], 7, dashed=True))
+        lines.append(Line("asked", [(r["second"] + 0.5, r["asked"]) for r in rows if r["violation"] == name], 7, dashed=True))
     high = max(y for line in lines for _, y in line.points)
     x = linear_axis("second of the trial", record.warmup_s + record.measure_s)
     svg = draw(Plot("dose asked and given", x, linear_axis("dose", high * 1.2 or 1), lines))

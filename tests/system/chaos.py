@@ -174,6 +174,10 @@ def one_campaign_run(place: Path, seed: int, tally: Tally) -> None:
         tally.leaks.append(f"seed {seed}, killed {chosen}: the controller neither finishes nor stops")
         process.kill()
         process.wait()
+    if {"controller", "keeper", "guard", "heir"} <= set(chosen):
+        # Everybody who could have done it is dead: the next start of anything of ours does.
+        undo = [sys.executable, "-m", "agent.cli", "undo", "--all"]
+        subprocess.run(undo, env=os.environ | {"OFFSPEC_STATE_DIR": str(state_dir)}, capture_output=True, timeout=60)
     settle(state_dir, before, tally, f"seed {seed}, killed {chosen}")
     ray = [str(path) for path in Path("/tmp").glob("offspec-ray-*") if _owner_of(path) == str(state_dir)]
     tally.leaks += [f"seed {seed}, killed {chosen}: {folder}" for folder in ray]
