@@ -38,14 +38,20 @@ class Ledger:
         self._closed = threading.Event()
         self._until: float | None = None
         guard = Path(__file__).with_name("guard.py")
-        self._guard = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(guard), str(theirs.fileno()), str(state_dir), self.lease],
-            pass_fds=(theirs.fileno(),),
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-            cwd="/",
-        )
-        theirs.close()
+        try:
+            self._guard = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(guard), str(theirs.fileno()), str(state_dir), self.lease],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                cwd="/",
+            )
+        except OSError as error:
+            self._closed.set()
+            ours.close()
+            raise PreflightFailed(f"the guard cannot be started ({error}); nothing is changed on this machine without one") from None
+        finally:
+            theirs.close()
         ours.settimeout(_ACK_S)
         said = self._hear()
         if "ready" not in said:

@@ -32,7 +32,7 @@ class Policy:
     """Doses in the catalogue's unit. `source` is where it stands, None for that of a node without a file."""
 
     source: Path | None = None
-    allow: tuple[str, ...] = tuple(name for name, spec in CATALOGUE.items() if spec.undo in ("A", "B"))
+    allow: tuple[str, ...] = tuple(name for name, spec in CATALOGUE.items() if spec.axis != "workload" and spec.undo in ("A", "B"))
     doses: Mapping[str, float] = field(default_factory=dict)
     cores: tuple[int, ...] | None = None
     memory_left_bytes: int = 0

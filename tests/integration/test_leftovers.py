@@ -14,6 +14,7 @@ from agent import quarantine
 from agent.ledger import Ledger
 from agent.scope import Cgroups, Scope
 from agent.undo import UndoJournal
+from tests.rig import await_true
 
 LEASE = "0123456789ab"
 
@@ -86,7 +87,8 @@ def test_an_old_journal_is_found_and_replayed_and_a_living_owners_is_not(state: 
         assert scope.members(), "its guard lives: it is no leftover"
         told = json.loads(offspec("undo", "--all", "--live", "--json").stdout)
         assert told["guards_told"] == 1
-        assert not scope.members() and not living.guarded
+        assert not scope.members()
+        assert await_true(lambda: not living.guarded), "it learns that by its next ping"
     finally:
         living.close()
 
