@@ -76,6 +76,8 @@ class _AgentCollector(Collector):
                 "Memory of the system under test",
                 value=target.resident_bytes(),
             )
+        dirty = float(bool(now.get("dirty", False)))
+        yield GaugeMetricFamily("offspec_host_dirty", "1: something was left behind after a trial, and no other begins", value=dirty)
         if "lease_left_s" in now:
             left = now["lease_left_s"]()
             yield GaugeMetricFamily("offspec_lease_remaining_seconds", "Until this agent undoes everything by itself", value=left)

@@ -407,6 +407,7 @@ class Trial:
         found = snapshot.cleanup(self._before, self._look())
         if found.left:
             quarantine.declare(self.state_dir, self.key, found.left)
+        self.figures.set(dirty=bool(found.left))
         return {"leftovers": left, "cleanup": found.to_json()}
 
     def _work_dir(self) -> Path:

@@ -169,3 +169,12 @@ def test_where_selects_by_labels(text: str, labels: dict[str, object], expected:
 def test_a_wrong_where_says_the_column(text: str) -> None:
     with pytest.raises(InvalidInput, match="where: "):
         compile_where(text)
+
+
+def test_a_quarantined_node_is_left_out_and_said_so_and_without_another_there_is_no_plan() -> None:
+    dirty = replace(node("a"), quarantine="after t001.1 this was left behind: x; run `offspec undo --all` there")
+    with pytest.raises(PreflightFailed, match=r"all are quarantined: a: after t001.1 this was left behind"):
+        make_plan(demo(), [dirty])
+    plan = make_plan(demo(), [dirty, node("b")])
+    assert {t.target_agent for t in plan.trials} == {"b"}
+    assert any(w.startswith("quarantined and left out: a: after t001.1") for w in plan.warnings)
