@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from traces.draws import mix_all
 from traces.errors import InvalidInput
 from traces.formats.parquet import canonical_batches, canonical_meta, canonical_trace, open_parquet
 from traces.schema import BATCH_ROWS, SCHEMA, batch_of, ints, present
@@ -66,8 +67,8 @@ def shard_batches(path: Path, shard: int = 0, shards: int = 1) -> pa.RecordBatch
 
 
 def preload_rows(path: Path, shard: int = 0, shards: int = 1) -> pa.Table:
-    """`set` requests that store each distinct key of a shard once, at the largest size that the trace knows
-    of it.
+    """`set` requests that store each distinct key of a shard once, at the size that one of its requests knows,
+    drawn by a hash: the mean over a key's requests stays, where the largest would make hot keys large.
 
     A key whose size nobody knows is left out: its gets miss, as they did in the source. Memory is that of the
     distinct keys, twice. Raises InvalidInput for a trace that is not of key-value requests.
@@ -81,7 +82,7 @@ def preload_rows(path: Path, shard: int = 0, shards: int = 1) -> pa.Table:
     stored = _Keys()
     for whole in trace.batches():
         stored.add(part_of(whole, shard, shards))
-    keys, sizes, lengths = stored.merged()
+    keys, sizes, lengths, _ = stored.merged()
     batches = []
     for at in range(0, len(keys), BATCH_ROWS):
         rows = slice(at, min(len(keys), at + BATCH_ROWS))
@@ -104,12 +105,12 @@ def _check_shard(path: Path, shard: int, shards: int) -> None:
         raise InvalidInput(f"{path}: shard {shard} of {shards}; expected 0 to {shards - 1}")
 
 
-_Row = tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64], npt.NDArray[np.uint32]]
+_Row = tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64], npt.NDArray[np.uint32], npt.NDArray[np.uint64]]
 
 
 class _Keys:
-    """Distinct keys with their largest size. Merges only once as much is new as is known, so that each key is
-    sorted a logarithmic number of times.
+    """Distinct keys with the size of one of their requests, that of the least draw. Merges only once as much is new as is known, so
+    that each key is sorted a logarithmic number of times.
     """
 
     def __init__(self) -> None:
@@ -119,7 +120,8 @@ class _Keys:
     def add(self, batch: pa.RecordBatch) -> None:
         size = np.maximum(ints(batch, "req_bytes", -1), ints(batch, "resp_bytes", -1))
         known = present(batch, "key_id") & (size >= 0)
-        self._parts.append((ints(batch, "key_id")[known], size[known], ints(batch, "key_bytes", 16)[known]))
+        draws = mix_all(ints(batch, "seq")[known])
+        self._parts.append((ints(batch, "key_id")[known], size[known], ints(batch, "key_bytes", 16)[known], draws))
         self._new += int(known.sum())
         if self._new > max(self._known, 4 * BATCH_ROWS):
             self.merged()
@@ -127,12 +129,10 @@ class _Keys:
     def merged(self) -> _Row:
         """Sorted by key."""
         if not self._parts:
-            return np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.uint32)
-        keys, sizes, lengths = (np.concatenate(column) for column in zip(*self._parts, strict=True))
-        order = np.lexsort((sizes, keys))
-        keys, sizes, lengths = keys[order], sizes[order], lengths[order]
-        last = np.ones(len(keys), dtype=np.bool_)
-        last[:-1] = keys[1:] != keys[:-1]
-        row = (keys[last], sizes[last], lengths[last])
+            return np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.uint32), np.empty(0, np.uint64)
+        keys, sizes, lengths, draws = (np.concatenate(column) for column in zip(*self._parts, strict=True))
+        order = np.lexsort((draws, keys))
+        first = order[np.diff(keys[order], prepend=~keys[order[:1]]) != 0] if len(order) else order
+        row = (keys[first], sizes[first], lengths[first], draws[first])
         self._parts, self._known, self._new = [row], len(row[0]), 0
         return row

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from traces.draws import U64, keys_of, mix_all
 from traces.errors import InvalidInput
 from traces.schema import ints, present, with_columns
-from traces.stream import Trace
+from traces.stream import Trace, narrowed
 
 Ints = npt.NDArray[np.int64]
 
@@ -52,7 +52,7 @@ def key_copies(trace: Trace, most: int, asks: str) -> KeyCopies:
     if "block" in trace.meta.kinds:
         raise InvalidInput(f"{asks}: {trace.meta.name} is of kind block; expected keys or paths, for a device has no second set of sectors")
     largest, paths = -1, False
-    for batch in trace.batches():
+    for batch in narrowed(trace, ("key_id", "target")):
         if batch.column("key_id").null_count < batch.num_rows:
             largest = max(largest, int(pc.max(batch.column("key_id")).as_py()))
         paths = paths or ("kv" not in trace.meta.kinds and batch.column("target").null_count < batch.num_rows)

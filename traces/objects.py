@@ -1,11 +1,11 @@
-"""What the requests of a trace are for: its keys or, where it has none, its paths, functions or sectors; counted in one pass and put in the
-order of their popularity, so that a request can be given another one.
+"""What the requests of a trace are for: its keys or, where it has none, its paths, functions or sectors; counted in one pass and put in
+the order of their popularity, so that a request can be given another one.
 
 Memory is that of the distinct objects, about 50 bytes each and their paths, whatever the length of the trace.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 from traces.draws import U64, mix_all
 from traces.errors import InvalidInput
 from traces.schema import BATCH_ROWS, with_columns
-from traces.stream import Trace
+from traces.stream import Extent, Trace, batch_extent, narrowed
 
 Ints = npt.NDArray[np.int64]
+_DENSE = 1 << 20
 MOST = 50_000_000
 """Distinct objects that are held; as many as a synthesis makes."""
 _NAMED_BY = ("key_id", "target", "offset_bytes")
@@ -25,16 +26,17 @@ _NAMED_BY = ("key_id", "target", "offset_bytes")
 
 @dataclass(frozen=True)
 class Objects:
-    """By popularity: rank 0 has the most requests, equals stand in an order that a hash gives. `columns` are those that say which object a
-    request is for, one row an object.
+    """By popularity: rank 0 has the most requests, equals stand in an order that a hash gives. `columns` are those that say which
+    object a request is for, one row an object.
     """
 
     by: str
+    size: Extent
     counts: Ints
     columns: Mapping[str, pa.Array]
     _ids: U64  # ascending
-    _ranks: Ints  # of each of _ids
-    _codes: Mapping[str, int] = field(default_factory=dict)  # paths as numbers
+    _ranks: Ints  # of each of _ids; where they are dense enough, of each number up to the last of them
+    _codes: Mapping[str, int]  # paths as numbers
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -48,7 +50,8 @@ class Objects:
         """The rank of each row's object; -1 for a row that names none."""
         words, codes = _distinct(batch.column(self.by))
         ids = _numbers(words, self._codes)
-        found = self._ranks[np.searchsorted(self._ids, ids)] if len(ids) else np.empty(0, np.int64)
+        places = ids if len(self._ranks) > len(self._ids) else np.searchsorted(self._ids, ids)
+        found = self._ranks[places] if len(ids) else np.empty(0, np.int64)
         return np.append(found, -1)[codes]
 
     def named(self, batch: pa.RecordBatch, ranks: Ints) -> pa.RecordBatch:
@@ -71,16 +74,20 @@ def objects_of(trace: Trace, asks: str) -> Objects:
     if not trace.bounded:
         raise InvalidInput(f"{asks}: {trace.meta.name} is a synthesis without an end; expected a length; add ,for=10s or ,rows=N")
     counting: _Counting | None = None
-    for batch in trace.batches():
+    size = None
+    for batch in narrowed(trace, ("arrival_ns", "seq", *_NAMED_BY, "key_bytes")):
+        if not batch.num_rows:
+            continue
+        size = batch_extent(batch, size)
         if counting is None:
             by = next((name for name in _NAMED_BY if batch.column(name).null_count < batch.num_rows), None)
             if by is None:
                 continue
             counting = _Counting(by, trace.meta.kinds, asks)
         counting.add(batch)
-    if counting is None:
+    if counting is None or size is None:
         raise InvalidInput(f"{asks}: the requests of {trace.meta.name} name no key, path or function; expected a trace whose requests do")
-    return counting.done()
+    return counting.done(size)
 
 
 class _Counting:
@@ -126,7 +133,7 @@ class _Counting:
                 f"{self._asks}: more than {MOST:,} different objects; expected fewer, they are held in memory; take a window"
             )
 
-    def done(self) -> Objects:
+    def done(self, size: Extent) -> Objects:
         self._merge()
         ids, counts = self._ids[0], self._counts[0]
         order = np.lexsort((mix_all(ids), -counts))
@@ -134,7 +141,12 @@ class _Counting:
         ranks[order] = np.arange(len(ids))
         by_rank = pa.array(order)
         columns = {name: parts[0].take(by_rank) for name, parts in self._columns.items() if parts[0].null_count < len(ids)}
-        return Objects(self._by, counts[order], columns, ids, ranks, self._codes)
+        most = int(ids[-1]) + 1
+        if len(ids) < most <= max(_DENSE, 8 * len(ids)):
+            table = np.full(most, -1, dtype=np.int64)
+            table[ids.astype(np.int64)] = ranks
+            ranks = table
+        return Objects(self._by, size, counts[order], columns, ids, ranks, self._codes)
 
 
 def _distinct(column: pa.Array) -> tuple[pa.Array, Ints]:
@@ -157,12 +169,19 @@ def _plain(column: pa.Array) -> pa.Array:
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
+def grouped(values: Ints) -> Ints:
+    """Places by value, then by place: a stable argsort, by one sort of numbers that hold both. `values` are from -1, below 2^43; at
+    most 2^20 of them.
+    """
+    placed = np.sort((values << 20) | np.arange(len(values), dtype=np.int64))
+    order: Ints = placed & ((1 << 20) - 1)
+    return order
+
+
 def occurrence(values: Ints) -> Ints:
-    """How many equal values stand before each. `values` are from 0, below 2^43; at most 2^20 of them."""
-    shift = np.int64(20)
-    placed = np.sort((values << shift) | np.arange(len(values), dtype=np.int64))
-    group, position = placed >> shift, placed & ((np.int64(1) << shift) - 1)
-    starts = np.flatnonzero(np.diff(group, prepend=-1))
+    """How many equal values stand before each, of as many and as large as `grouped` takes."""
+    position = grouped(values)
+    starts = np.flatnonzero(np.diff(values[position], prepend=-1))
     lengths = np.diff(np.append(starts, len(values)))
     out = np.empty(len(values), dtype=np.int64)
     out[position] = np.arange(len(values)) - np.repeat(starts, lengths)

@@ -84,12 +84,20 @@ def constant(text: str, rows: int, kind: pa.DataType = NAME) -> pa.Array:
 
 def nulls(rows: int, kind: pa.DataType) -> pa.Array:
     """An empty column. Batches share their memory: most columns of most traces say nothing."""
-    return _nulls(kind).slice(0, rows) if rows <= BATCH_ROWS else pa.nulls(rows, kind)
+    return _nulls(kind, max(BATCH_ROWS, 1 << max(0, rows - 1).bit_length())).slice(0, rows)
 
 
 @lru_cache(maxsize=64)
-def _nulls(kind: pa.DataType) -> pa.Array:
-    return pa.nulls(BATCH_ROWS, kind)
+def _nulls(kind: pa.DataType, rows: int) -> pa.Array:
+    if not pa.types.is_primitive(kind):
+        return pa.nulls(rows, kind)
+    return pa.Array.from_buffers(kind, rows, [_zeros(rows), _zeros(rows)], null_count=rows)
+
+
+@lru_cache(maxsize=4)
+def _zeros(rows: int) -> pa.Buffer:
+    """For as many values of up to 8 bytes, and their validity."""
+    return pa.py_buffer(bytes(8 * rows))
 
 
 @lru_cache(maxsize=64)

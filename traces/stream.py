@@ -6,7 +6,7 @@ itself.
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,12 +52,20 @@ class StreamTrace:
     rows_hint: int | None = None
     bounded: bool = True
     rate_hint_per_s: float | None = None
+    narrow: Callable[[Collection[str]], Iterator[pa.RecordBatch]] | None = None
+    """The same batches with these columns alone, the others null, where that is cheaper to read."""
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         return self.make()
 
     def identity(self) -> str:
         return self.origin()
+
+
+def narrowed(trace: Trace, columns: Collection[str]) -> Iterator[pa.RecordBatch]:
+    """The batches of a trace of which only these columns will be looked at."""
+    narrow = trace.narrow if isinstance(trace, StreamTrace) else None
+    return narrow(columns) if narrow is not None else trace.batches()
 
 
 def remade(trace: Trace, make: Callable[[], Iterator[pa.RecordBatch]], meta: TraceMeta | None = None) -> StreamTrace:
@@ -166,18 +174,20 @@ def extent(trace: Trace) -> Extent:
     """Reads the trace once. Raises InvalidInput for one without rows or without an end."""
     if not trace.bounded:
         raise InvalidInput(f"{trace.meta.name}: a synthesis without an end; expected a length; add ,for=10s or ,rows=N")
-    rows, first, last, seq = 0, 0, 0, 0
-    for batch in trace.batches():
-        if not batch.num_rows:
-            continue
-        arrival = ints(batch, "arrival_ns")
-        if not rows:
-            first = int(arrival[0])
-        rows, last = rows + batch.num_rows, int(arrival[-1])
-        seq = max(seq, int(ints(batch, "seq").max()))
-    if not rows:
+    size: Extent | None = None
+    for batch in narrowed(trace, ("arrival_ns", "seq")):
+        size = batch_extent(batch, size) if batch.num_rows else size
+    if size is None:
         raise InvalidInput(f"{trace.meta.name}: no rows; expected at least one request; widen the window or check the file")
-    return Extent(rows, first, last, seq)
+    return size
+
+
+def batch_extent(batch: pa.RecordBatch, before: Extent | None) -> Extent:
+    """The extent of what came before and this batch, which has rows."""
+    arrival, seq = ints(batch, "arrival_ns"), int(ints(batch, "seq").max())
+    if before is None:
+        return Extent(batch.num_rows, int(arrival[0]), int(arrival[-1]), seq)
+    return Extent(before.rows + batch.num_rows, before.first_ns, int(arrival[-1]), max(before.last_seq, seq))
 
 
 def gap_variation(trace: Trace) -> float | None:
@@ -188,7 +198,7 @@ def gap_variation(trace: Trace) -> float | None:
     if not size.span_ns:
         return None
     mean, last, squares = size.span_ns / (size.rows - 1), size.first_ns, 0.0
-    for batch in trace.batches():
+    for batch in narrowed(trace, ("arrival_ns",)):
         arrival = ints(batch, "arrival_ns")
         if len(arrival):
             off = np.diff(arrival, prepend=last) - mean

@@ -1,6 +1,6 @@
 """Parquet: our own traces as they are, others by column names or options (see traces.formats.columns)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from traces.errors import InvalidInput
-from traces.formats import columns
+from traces.formats import columns as column_maps
 from traces.formats.bytes_in import one_line
 from traces.formats.reading import Chunk, check_options, file_sha256, file_trace
-from traces.schema import BATCH_ROWS, PREFIX, SCHEMA, SCHEMA_VERSION, TraceMeta, conform, ints
+from traces.schema import BATCH_ROWS, PREFIX, SCHEMA, SCHEMA_VERSION, TraceMeta, conform, ints, nulls
 from traces.signal import SIGNAL, SIGNAL_SCHEMA, Signal
 from traces.stream import StreamTrace, Trace
 
@@ -72,20 +72,25 @@ def canonical_trace(path: Path, meta: TraceMeta, rows: int) -> StreamTrace:
         make=lambda: canonical_batches(path),
         origin=lambda: f"canonical {file_sha256(path)}",
         rows_hint=rows,
+        narrow=lambda columns: canonical_batches(path, columns),
     )
 
 
-def canonical_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """Batches of a canonical file, one row group each. Raises InvalidInput naming the row group that cannot
-    be read.
+def canonical_batches(path: Path, columns: Collection[str] = tuple(SCHEMA.names)) -> Iterator[pa.RecordBatch]:
+    """Batches of a canonical file, one row group each; `columns` that are not read are null. Raises InvalidInput naming the row group
+    that cannot be read.
     """
     last = -(2**63)
     with open_parquet(path) as file:
+        wanted = [name for name in SCHEMA.names if name in columns or name == "arrival_ns"]
         for group in range(file.num_row_groups):
             try:
-                table = file.read_row_group(group, columns=SCHEMA.names)
+                table = file.read_row_group(group, columns=wanted)
                 batches = [
-                    pa.RecordBatch.from_arrays([conform(batch.column(f.name), f.type) for f in SCHEMA], schema=SCHEMA)
+                    pa.RecordBatch.from_arrays(
+                        [conform(batch.column(f.name), f.type) if f.name in wanted else nulls(batch.num_rows, f.type) for f in SCHEMA],
+                        schema=SCHEMA,
+                    )
                     for batch in table.to_batches(max_chunksize=BATCH_ROWS)
                 ]
             except (pa.ArrowException, OSError, KeyError) as error:
@@ -114,8 +119,8 @@ def _samples(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def _foreign(path: Path, file: pq.ParquetFile, options: Mapping[str, str]) -> Trace:
-    check_options(options, ("sort", "name", *columns.option_names()), "parquet")
-    maps = columns.resolve(file.schema_arrow.names, options, str(path))
+    check_options(options, ("sort", "name", *column_maps.option_names()), "parquet")
+    maps = column_maps.resolve(file.schema_arrow.names, options, str(path))
     needed = sorted({m.column for m in maps if m.column})
     kind = next(m.word for m in maps if m.canonical == "kind")
 
@@ -125,7 +130,7 @@ def _foreign(path: Path, file: pq.ParquetFile, options: Mapping[str, str]) -> Tr
             try:
                 for batch in source.iter_batches(BATCH_ROWS, columns=needed):
                     batch.validate(full=True)
-                    yield columns.chunk_of(batch, maps, str(path), done)
+                    yield column_maps.chunk_of(batch, maps, str(path), done)
                     done += batch.num_rows
             except (pa.ArrowException, OSError) as error:
                 raise InvalidInput(
@@ -139,7 +144,7 @@ def _foreign(path: Path, file: pq.ParquetFile, options: Mapping[str, str]) -> Tr
         name=options.get("name", ""),
         kinds=(kind,) if kind else (),
         importer="parquet",
-        arrival_resolution_ns=columns.grain_ns(stamps),
+        arrival_resolution_ns=column_maps.grain_ns(stamps),
     )
     return file_trace(path, meta, read, options, file.metadata.num_rows)
 

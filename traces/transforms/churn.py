@@ -16,10 +16,10 @@ from traces.draws import stream, uniform_all
 from traces.drift import kept_mass
 from traces.errors import InvalidInput
 from traces.key_copies import KeyCopies, key_copies
-from traces.objects import Objects, objects_of
+from traces.objects import Objects, grouped, objects_of
 from traces.ops import with_ops
 from traces.schema import ints, with_columns
-from traces.stream import StreamTrace, Trace, extent, joined, remade, rows_at
+from traces.stream import StreamTrace, Trace, joined, remade, rows_at
 from traces.transforms.spec import TransformSpec
 
 _PERIOD = "10s"
@@ -49,7 +49,8 @@ class Churn:
                     "deletes; expected kv or http; give ops=none to change the keys alone"
                 )
         asks = f"transform {self.name}"
-        size, objects = extent(trace), objects_of(trace, asks)
+        objects = objects_of(trace, asks)
+        size = objects.size
         space = key_copies(trace, int(share * size.span_ns / period) + 3, asks)
         born = uniform_all(stream(seed, trace.meta.name, self.name), np.arange(len(objects), dtype=np.uint64))
         replaced = remade(trace, _Replaced(trace, objects, space, born, share / period, size.first_ns, ops))
@@ -110,7 +111,7 @@ def _first_of_a_generation(
     """The rows that are the first of their object's generation, ascending, and which generation was there before. `latest` is that of
     each object so far, and is carried on.
     """
-    order = np.argsort(ranks, kind="stable")
+    order = grouped(ranks)
     order = order[ranks[order] >= 0]
     rank, generation = ranks[order], generations[order]
     before = np.empty(len(order), dtype=np.int64)

@@ -45,8 +45,8 @@ class CorrelatedBurst:
         share = spec.number(0, 1, "the share of the requests that the crowd makes, from 0 to 1")
         moments = _Moments.asked(spec)
         rate = spec.option("rate", 1, 1, 1000, "how many times as many requests as outside, from 1 to 1000")
-        size = extent(trace)
         objects = objects_of(trace, f"transform {self.name}")
+        size = objects.size
         crowded = int(spec.option("keys", _KEYS, 1, len(objects), f"how many of the {len(objects)} objects that there are"))
         source: Trace = trace if rate == 1 else remade(trace, Warped(trace, size, moments.every_ns, moments.shape(rate)))
         key = stream(seed, trace.meta.name, self.name[:16])

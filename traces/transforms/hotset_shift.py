@@ -17,7 +17,7 @@ from traces.drift import kept_mass
 from traces.errors import InvalidInput
 from traces.objects import Objects, objects_of
 from traces.schema import ints
-from traces.stream import StreamTrace, Trace, extent, remade
+from traces.stream import StreamTrace, Trace, remade
 from traces.transforms.spec import TransformSpec
 
 _PERIOD, _HOT = "10s", 0.5
@@ -51,7 +51,7 @@ class HotsetShift:
             hot,
             share,
             spec.duration_ns("period", _PERIOD),
-            extent(trace).first_ns,
+            objects.size.first_ns,
             stream(seed, trace.meta.name, self.name),
         )
         return remade(trace, shifting, trace.meta.recording(objects=len(objects), hot_objects=hot))

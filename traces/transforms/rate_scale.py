@@ -116,14 +116,17 @@ class _Superposed:
             extra = uniform_all(self.key, ints(batch, "seq")) < part
             arrival, shares = ints(batch, "arrival_ns"), whole + extra.astype(np.int64)
             pieces = [with_columns(batch, {"parent_seq": None})]
+            orders = [np.arange(batch.num_rows) * (copies + 1)]
             for copy in range(1, copies + 1):
                 at = np.flatnonzero(extra) if copy == whole else np.arange(batch.num_rows)
                 if len(at):
                     content = readers[(copy - 1) % len(readers)].take(len(at))
                     place = arrival[at] + (gaps[at].astype(np.float64) * copy / shares[at]).astype(np.int64)
                     pieces.append(with_columns(content, {"arrival_ns": place}))
+                    orders.append(at * (copies + 1) + copy)
             merged = joined(pieces)
-            merged = rows_at(merged, np.argsort(ints(merged, "arrival_ns"), kind="stable"))
+            # Each row's additions lie before the next row: this is the order of arrival, and that of equal ones depends on no lot.
+            merged = rows_at(merged, np.argsort(np.concatenate(orders)))
             seq = np.arange(done, done + merged.num_rows, dtype=np.uint64)
             done += merged.num_rows
             yield with_columns(merged, {"seq": seq})

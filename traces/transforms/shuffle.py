@@ -29,7 +29,7 @@ class Shuffle:
     stage = "bend"
     value = "order, keys or gaps"
     changes = "order"
-    needs = f"memory of {_WINDOW:,} requests (option window)"
+    needs = f"memory of {_WINDOW:,} requests (option window), about half a GiB"
     options: Mapping[str, str] = MappingProxyType({"window": f"how many requests are shuffled together (default {_WINDOW})"})
 
     def bend(self, trace: Trace, spec: TransformSpec, seed: int) -> StreamTrace:

@@ -21,7 +21,7 @@ from traces.key_copies import owners
 from traces.schema import ints, masked, present, with_columns
 from traces.source import open_trace
 from traces.storage import is_remote
-from traces.stream import StreamTrace, Trace, remade
+from traces.stream import StreamTrace, Trace, narrowed, remade
 from traces.transforms.size_scale import BYTES
 from traces.transforms.spec import TransformSpec
 
@@ -97,7 +97,7 @@ class _Law:
         if not trace.bounded:
             raise InvalidInput(f"{asks}: {trace.meta.name} is a synthesis without an end; expected a length; add ,for=10s or ,rows=N")
         counts, sums = np.zeros(_BINS, dtype=np.int64), np.zeros(_BINS)
-        for batch in trace.batches():
+        for batch in narrowed(trace, BYTES):
             for name in BYTES:
                 if batch.column(name).null_count < batch.num_rows:
                     sizes = ints(batch, name)[present(batch, name)]

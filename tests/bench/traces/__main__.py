@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.engine.machine import ROOT, commit, machine, steal_s
-from tests.bench.traces.jobs import JOBS, MAKERS
+from tests.bench.traces.jobs import BENDS, JOBS, MAKERS
 from tests.bench.traces.syntheses import SPECS
 
 PEERS = {"import_csv": "duckdb_csv", "read_jsonl": "pyarrow_jsonl"}
@@ -30,7 +30,7 @@ SAID = {
     "read_parquet": "canonical Parquet to batches",
     "transform": "rate_scale, op_mix and burst in a chain (reading included)",
     "info": "trace info",
-}
+} | {f"bend:{text}": f"`{text}`" for text in BENDS}
 
 
 def measure(name: str, folder: Path, cores: set[int]) -> dict[str, Any]:
@@ -72,12 +72,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.traces", description=__doc__)
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default=",".join(JOBS))
+    parser.add_argument("--only", default="", metavar="WORD,...", help="the measurements whose names have one of these in them")
     parser.add_argument("--long", action="store_true", help="also 10^8 rows through import, transform and info, once, for their memory")
     parser.add_argument("--json", type=Path, default=ROOT / "docs" / "bench-traces.json")
     parser.add_argument("--markdown", type=Path, default=ROOT / "docs" / "bench-traces.md")
     args = parser.parse_args()
-    names = [name for name in args.only.split(",") if name in JOBS]
+    names = [name for name in JOBS if any(word in name for word in args.only.split(","))]
     before = steal_s()
     long: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="offspec-bench-") as held:

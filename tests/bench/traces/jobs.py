@@ -7,7 +7,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,10 +20,20 @@ import pyarrow.parquet as pq
 from tests.bench.traces.syntheses import SPECS, made
 from traces.compile import save_trace
 from traces.formats.oracle_general import RECORD
+from traces.schema import BATCH_ROWS, SCHEMA, TraceMeta, batch_of
 from traces.source import open_trace
+from traces.stream import StreamTrace
 from traces.transforms import TransformSpec, apply
+from traces.transforms.written import spec_of_text
 
 LOT = 1_000_000
+BENDS = (
+    "speedup=2", "rate_scale=0.5", "rate_scale=0.5,by=key", "rate_scale=2", "superpose=2", "burst=4", "mmpp=4,dwell=100ms",
+    "diurnal=0.5,period=5s", "phase_shift=25%", "zipf=1.2", "hotset_shift=0.1,period=1s", "correlated_burst=0.5,every=2s,for=500ms",
+    "key_amplify=4", "grow=0.5,period=5s", "churn=0.1,period=5s", "op_mix=0.5", "size_scale=2", "size_map=lognormal:300:1", "clamp=64KiB",
+    "token_scale=0.5", "shuffle=order", "shuffle=keys", "shuffle=gaps", "mix={value: 'poisson:1000,keys=1000,rows=100000', share: 0.3}",
+)  # fmt: skip
+"""What is measured one by one; of as many rows as are read, or come out where they are more."""
 CHAIN = (TransformSpec("rate_scale", 0.5), TransformSpec("op_mix", "get=0.5,set=0.5"), TransformSpec("burst", 4.0))
 
 
@@ -63,7 +73,33 @@ def make_oracle(path: Path, rows: int) -> None:
             file.write(lot.tobytes())
 
 
-MAKERS: dict[str, Callable[[Path, int], None]] = {"trace.csv": make_csv, "trace.jsonl": make_jsonl, "trace.oracleGeneral.bin": make_oracle}
+def make_tokens(path: Path, rows: int) -> None:
+    """Inferences with prefixes of four blocks."""
+    rng = np.random.default_rng(1)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for at in range(0, rows, BATCH_ROWS):
+            count = min(BATCH_ROWS, rows - at)
+            blocks = pa.array(rng.integers(0, 1 << 40, 4 * count).astype(np.uint64))
+            prefix = pa.ListArray.from_arrays(
+                pa.array(np.arange(count + 1, dtype=np.int32) * 4), blocks, type=SCHEMA.field("prefix_hashes").type
+            )
+            tokens = {name: np.full(count, 2048, dtype=np.int32) for name in ("prompt_tokens", "output_tokens")}
+            seq = np.arange(at, at + count, dtype=np.uint64)
+            yield batch_of(
+                {"arrival_ns": seq.astype(np.int64) * 10_000, "seq": seq, "kind": "llm", "op": "chat", "prefix_hashes": prefix, **tokens},
+                count,
+            )
+
+    save_trace(StreamTrace(TraceMeta(name="tokens", kinds=("llm",), llm_block_tokens=512), batches, lambda: "tokens", rows), path)
+
+
+MAKERS: dict[str, Callable[[Path, int], None]] = {
+    "trace.csv": make_csv,
+    "trace.jsonl": make_jsonl,
+    "trace.oracleGeneral.bin": make_oracle,
+    "tokens.parquet": make_tokens,
+}
 
 
 def import_csv(folder: Path) -> int:
@@ -97,11 +133,18 @@ def pyarrow_jsonl(folder: Path) -> int:
 
 
 def transform(folder: Path) -> int:
-    trace = open_trace(folder / "held.parquet")
-    rows = trace.rows_hint or 0
-    for _ in apply(trace, CHAIN, 7).batches():
-        pass
-    return rows
+    return _bent(folder / "held.parquet", CHAIN)
+
+
+def bend(folder: Path, text: str) -> int:
+    """One transform of a trace that has what it bends."""
+    return _bent(folder / ("tokens.parquet" if text.startswith("token") else "held.parquet"), (spec_of_text(text),))
+
+
+def _bent(path: Path, specs: Sequence[TransformSpec]) -> int:
+    trace = open_trace(path)
+    out = sum(batch.num_rows for batch in apply(trace, specs, 7).batches())
+    return max(trace.rows_hint or 0, out)
 
 
 def read_parquet(folder: Path) -> int:
@@ -114,10 +157,14 @@ def info(folder: Path) -> int:
     return int(describe(open_trace(folder / "held.parquet"))["arrival"]["rows"])
 
 
-JOBS: dict[str, Callable[[Path], int]] = {
-    job.__name__: job
-    for job in (import_csv, duckdb_csv, read_oracle, import_oracle, read_jsonl, pyarrow_jsonl, read_parquet, transform, info)
-} | {name: partial(made, name) for name in SPECS}
+JOBS: dict[str, Callable[[Path], int]] = (
+    {
+        job.__name__: job
+        for job in (import_csv, duckdb_csv, read_oracle, import_oracle, read_jsonl, pyarrow_jsonl, read_parquet, transform, info)
+    }
+    | {name: partial(made, name) for name in SPECS}
+    | {f"bend:{text}": partial(bend, text=text) for text in BENDS}
+)
 
 
 def main() -> int:
