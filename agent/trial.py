@@ -122,6 +122,8 @@ class Trial:
     # --- the system under test
 
     def deploy(self, order: pb.Deploy) -> dict[str, Any]:
+        if outside := sorted(set(order.cores) - set(self.all_cores)):
+            raise StepFailed("spec", f"core {outside[0]} is none that this node has and its policy allows")
         work = self._work_dir()
         port = order.port or _free_port()
         if order.port:

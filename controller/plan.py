@@ -254,7 +254,9 @@ def _matching(role: str, where: str | None, cores: Sequence[int], nodes: Sequenc
     if not able:
         lacking = sorted(set(cores) - set(fits[0].cores)) if fits else list(cores)
         have = ", ".join(map(str, fits[0].cores)) if fits else "none"
-        raise PreflightFailed(f"{role}.cores: core {lacking[0]} does not exist on {_names(fits)}; its cores are {have}")
+        raise PreflightFailed(
+            f"{role}.cores: core {lacking[0]} does not exist on {_names(fits)}; its cores, as far as its policy allows them, are {have}"
+        )
     return able
 
 
