@@ -251,6 +251,17 @@ def serve(
 
     Raises OSError for an address or core that it cannot have, ValueError for anything else."""
 
+def relay_ways(*, routes: Sequence[tuple[int, int, str, int, bool]], page_path: str, stop_fd: int) -> None:
+    """Each route is (listening stream, datagram socket or -1, onward address, onward port, whether it is held back); the descriptors are
+    given away. The page is a file of 16 numbers of 64 bits: delay each way in ns, jitter, bytes per second, two that are the caller's,
+    three spare; then bytes each way, datagrams each way, dropped, refused, connections, and how late something ever was, in ns.
+    """
+
+def measure_round_trips(*, page_path: str, every_us: int, await_way: Callable[[], tuple[str, int]], stop_fd: int) -> None:
+    """The page is a file of numbers of 64 bits: the port of the echo, how many round trips have ended by the way of `await_way` and
+    directly, then the last 1024 of each, in ns.
+    """
+
 def antagonist_cpu(*, core: int | None, stop_fd: int) -> None:
     """Spins with integer work until stop_fd closes. The dose is made by the cgroup around it."""
 

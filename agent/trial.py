@@ -30,7 +30,7 @@ from agent.replay import Live, Replay, ReplayOrder
 from agent.scope import Cgroups, Scope
 from agent.selfcheck import Gates
 from agent.snapshot import Snapshot
-from agent.violations import Confining, Context, Preparing, Varying, registry
+from agent.violations import Confining, Context, Preparing, Rerouting, Varying, registry
 from protos.offspec.v1 import agent_link_pb2 as pb
 from protos.profile import Profile
 from protos.violations import CATALOGUE
@@ -102,6 +102,7 @@ class Trial:
     _child: Child | None = None
     _log: Path | None = None
     _asked_cores: tuple[int, ...] = ()
+    _port: int | None = None
     _doses: DoseWatch = field(default_factory=DoseWatch)
     _replay: Replay | None = None
     _rows: pa.RecordBatchReader | None = None
@@ -174,6 +175,7 @@ class Trial:
         except LaunchFailed as error:
             raise StepFailed("spec", f"systems.{order.system}.variants.{order.variant}.command: {error}") from None
         self._asked_cores = pinned
+        self._port = port
         time.sleep(_EXITED_AT_ONCE_S)
         self._still_runs("at once")
         found = launcher.facts(self._child.pid)
@@ -221,7 +223,7 @@ class Trial:
         for violation in order.violations:
             self._apply(violation)
         self._doses.start()
-        return {"applied": self._doses.applied()[before:]}
+        return {"applied": self._doses.applied()[before:], "port": self._port}
 
     def _apply(self, order: pb.ViolationOrder) -> Any:
         violation = registry().get(order.name)
@@ -234,6 +236,7 @@ class Trial:
             all_cores=self.all_cores,
             work_dir=self._work_dir(),
             target=self._scope,
+            port=self._port,
         )
         spec = CATALOGUE[order.name]
         with self.ledger.ending(policy.enforce(order.name, order.dose).time_for(order.name)):
@@ -245,6 +248,8 @@ class Trial:
         if profile is not None and isinstance(applied, Varying):
             applied.set(profile.at(0))  # it was applied with its most, so that all it needs is there when T0 comes
         self._doses.add(spec, order.dose, applied, profile)
+        if isinstance(applied, Rerouting):
+            self._port = applied.port
         return applied
 
     def verify_dose(self, order: pb.VerifyDose) -> dict[str, Any]:

@@ -4,6 +4,7 @@ guard runs this file without the rest of the project.
 A step is a JSON object:
     {"kind": "scope", "name", "paths": [cgroup directories], "token": "OFFSPEC_SCOPE=..."}   kill everything in it, remove it
     {"kind": "tree", "path", "mark"}   remove a directory of ours (it holds a file named like `mark`)
+    {"kind": "setting", "path", "ours", "old"}   put the old value back into a file of the kernel, if it still holds ours
 Running a step twice is harmless. The journal is `<state_dir>/undo/<boot id>-<lease>.jsonl`; while its owner lives it is locked.
 """
 
@@ -43,6 +44,8 @@ def run_step(step: Step) -> str:
             return _end_scope(step)
         if step["kind"] == "tree":
             return _remove_tree(Path(step["path"]), str(step["mark"]))
+        if step["kind"] == "setting":
+            return _put_back(Path(step["path"]), str(step["ours"]), str(step["old"]))
     except (OSError, KeyError, TypeError, ValueError) as error:
         print(f"offspec: undo of {step.get('kind')} failed: {error}", file=sys.stderr)
         return FAILED
@@ -179,6 +182,20 @@ def _remove_tree(path: Path, mark: str) -> str:
             each.unlink(missing_ok=True)
     path.rmdir()
     return UNDONE
+
+
+def _put_back(path: Path, ours: str, old: str) -> str:
+    """Whoever changed it after us meant it: theirs stays."""
+    try:
+        now = path.read_text().strip()
+    except FileNotFoundError:
+        return UNDONE  # its device is gone
+    if now == old:
+        return UNDONE
+    if now != ours:
+        return FOREIGN
+    path.write_text(old)
+    return UNDONE if path.read_text().strip() == old else FAILED
 
 
 class UndoJournal:

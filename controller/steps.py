@@ -94,6 +94,8 @@ class Steps:
         if orders:
             answer = await self._step("violate", self._ask(target, pb.Violate(violations=orders), _VIOLATE_MS))
             got.applied += answer["applied"]
+            # A violation of the network stands between: the load goes by it, whatever was stored before went directly.
+            got.deployed["port"] = answer["port"]
         if orders or self._orders("deploy"):
             watch = pb.VerifyDose(window_ms=_VERIFY_MS)
             answer = await self._step("verify dose", self._ask(target, watch, _VERIFY_MS + _VIOLATE_MS))

@@ -240,6 +240,40 @@ _ALL = (
         hazards="the kernel kills a system that needs more: an outcome, not an error",
     ),
     ViolationSpec(
+        "frequency", "hardware", "violate", "the processor runs this fast", "MHz", 1, 20_000, aliases={"GHz": 1000.0}, tolerance=0.05,
+        mechanisms=("cpufreq scaling_max_freq",), needs="cpufreq policies, root",
+        measured_by="the bound in force, and scaling_cur_freq where it is beyond", undo="C",
+        hazards="a policy may rule other cores too: whoever runs there is slower as well",
+    ),
+    ViolationSpec(
+        "turbo-off", "hardware", "violate", "the processor runs above its rated frequency", "on", 1, 1, tolerance=0.0,
+        mechanisms=("intel_pstate/no_turbo", "cpufreq/boost"), needs="such a switch, root", measured_by="the switch, read back", undo="C",
+        hazards="it is the whole machine's: every neighbour is slower too",
+    ),
+    ViolationSpec(
+        "smt-off", "hardware", "violate", "a core has two threads", "on", 1, 1, tolerance=0.0,
+        mechanisms=("cpu/smt/control",), needs="SMT that is on, root", measured_by="smt/control and smt/active", undo="C",
+        hazards="the second threads of the whole machine go offline; who was pinned there is moved",
+    ),
+    ViolationSpec(
+        "net-latency", "hardware", "violate", "the system is near its clients", "ms", 0, 10_000, aliases={"us": 1e-3, "s": 1000.0},
+        tolerance=0.10, tolerance_abs=0.05, mechanisms=("relay between load and system (proxy)",),
+        measured_by="round trips by the relay less round trips directly, to the same echo", undo="B", varies=True,
+        hazards="the relay needs a core's time on the system's node; a cluster's other members are reached directly",
+    ),
+    ViolationSpec(
+        "net-jitter", "hardware", "violate", "the network takes an even time", "ms", 0, 10_000, aliases={"us": 1e-3, "s": 1000.0},
+        tolerance=0.20, tolerance_abs=0.1, mechanisms=("relay between load and system (proxy)",),
+        measured_by="spread of round trips by the relay beyond those directly", undo="B", varies=True,
+        hazards="on one connection a late message holds up those behind it",
+    ),
+    ViolationSpec(
+        "net-bandwidth", "hardware", "violate", "the link is this wide", "Mbit/s", 0.1, 400_000,
+        aliases={"Gbit/s": 1000.0, "kbit/s": 1e-3}, tolerance=0.10, mechanisms=("relay between load and system (proxy)",),
+        measured_by="payload that the relay passed on, while there is enough of it; else the limit in force", undo="B", varies=True,
+        hazards="what a sender has written waits in its own buffers, as before a real link",
+    ),
+    ViolationSpec(
         "rate_scale", "workload", "compile", "the request rate", "factor", 0.001, 1000, aliases={"x": 1.0}, tolerance=0.02,
         mechanisms=("thinned or superposed trace",), measured_by="requests counted in the compiled trace", undo="A",
     ),

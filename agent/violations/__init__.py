@@ -87,9 +87,18 @@ class Confining(Protocol):
     cores: tuple[int, ...]
 
 
+@runtime_checkable
+class Rerouting(Protocol):
+    """One that the load must go by: from now on the system is reached at this port of its node."""
+
+    port: int
+
+
 @dataclass(frozen=True)
 class Context:
-    """What a violation works on. `target` is the scope of the system under test, None where there is none (offspec inject)."""
+    """What a violation works on. `target` is the scope of the system under test and `port` where it is reached so far, None where there
+    is none (offspec inject).
+    """
 
     ledger: Ledger
     cgroups: Cgroups
@@ -98,6 +107,7 @@ class Context:
     work_dir: Path
     target: Scope | None = None
     topology: Topology = field(default_factory=topology.here)
+    port: int | None = None
 
 
 class Violation(Protocol):

@@ -17,6 +17,7 @@ mod routes;
 mod tally;
 mod users;
 mod walls;
+mod ways;
 mod workers;
 
 #[pymodule]
@@ -25,5 +26,6 @@ fn _engine(m: &Bound<'_, PyModule>) -> PyResult<()> {
     hdr::register(m)?;
     face::register(m)?;
     workers::register(m)?;
-    natives::register(m)
+    natives::register(m)?;
+    ways::register(m)
 }

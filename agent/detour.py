@@ -1,0 +1,181 @@
+"""A detour: the load reaches the system by way of a relay of ours, which can hold back what passes. What it adds is measured, not believed.
+
+The relay is native, needs no rights, and dies with its scope. Beside it round trips go by the same relay to an echo, and directly to it:
+their difference is the time that the way adds, whatever this machine's scheduler adds to both. What the relay itself costs is measured
+before anything is held back, and taken off.
+"""
+
+import contextlib
+import json
+import mmap
+import os
+import socket
+import statistics
+import struct
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from agent.launcher import Child, LaunchFailed
+from agent.paced import Cost
+from agent.relay import PORTS_AT
+from agent.scope import Scope
+from agent.violations import Context
+from traces.errors import PreflightFailed
+
+MECHANISM = "relay between load and system"
+_EVERY_US = 10_000
+_READY_S = 15.0
+_LOOK_S = 0.005
+_SAMPLES = 30
+_RELAY_WORDS = 16
+_KEPT = 1024
+_TRIPS_WORDS = 3 + 2 * _KEPT
+_DELAY, _JITTER, _RATE, _BYTES = 0, 1, 2, 8
+
+
+class _Words:
+    """A file of numbers of 64 bits, shared with a process of ours."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        self.path = path
+        path.write_bytes(bytes(count * 8))
+        with path.open("r+b") as file:
+            self._held = mmap.mmap(file.fileno(), 0)
+
+    def __getitem__(self, at: int) -> int:
+        return int(struct.unpack_from("=Q", self._held, at * 8)[0])
+
+    def __setitem__(self, at: int, value: int) -> None:
+        struct.pack_into("=Q", self._held, at * 8, value)
+
+    def close(self) -> None:
+        self._held.close()
+        self.path.unlink(missing_ok=True)
+
+
+class _Trips:
+    """Reads the round trips that have ended since it last looked."""
+
+    def __init__(self, words: _Words) -> None:
+        self._words = words
+        self._seen = [0, 0]
+
+    def look(self) -> tuple[list[int], list[int]]:
+        """(by the relay, directly), nanoseconds; of many the last that are kept."""
+        found: tuple[list[int], list[int]] = ([], [])
+        for way in (0, 1):
+            ended = self._words[1 + way]
+            first = max(self._seen[way], ended - _KEPT + 1)
+            found[way].extend(self._words[3 + way * _KEPT + at % _KEPT] for at in range(first, ended))
+            self._seen[way] = ended
+        return found
+
+
+def listening_host(port: int, tables: Sequence[Path] = (Path("/proc/net/tcp"), Path("/proc/net/udp"))) -> str:
+    """At which address of IPv4 the system takes its connections, so that ours is reached by nobody else (proc_net(5)); 0.0.0.0 where
+    the kernel does not tell: then it is one of IPv6, which takes all.
+    """
+    for table in tables:
+        with contextlib.suppress(OSError):
+            for line in table.read_text().splitlines()[1:]:
+                words = line.split()
+                address, _, number = words[1].partition(":")
+                if int(number, 16) == port and words[3] in ("0A", "07"):  # listening, or a datagram socket without a peer
+                    return socket.inet_ntoa(bytes.fromhex(address)[::-1] if sys.byteorder == "little" else bytes.fromhex(address))
+    return "0.0.0.0"
+
+
+class Detour:
+    """One relay that holds nothing back yet. Raises PreflightFailed, with nothing left behind."""
+
+    def __init__(self, name: str, context: Context) -> None:
+        if context.port is None:
+            raise PreflightFailed(f"violation {name}: it stands between load and a system, and there is none here")
+        stem = context.work_dir / f"{name}-{os.getpid()}-{time.monotonic_ns()}"
+        self._page = _Words(stem.with_suffix(".relay"), _RELAY_WORDS)
+        self._trips_page = _Words(stem.with_suffix(".trips"), _TRIPS_WORDS)
+        self._way = stem.with_suffix(".way")
+        self._trips = _Trips(self._trips_page)
+        self._scope = Scope(f"{name}-relay-{time.monotonic_ns()}", context.ledger, context.cgroups)
+        host = listening_host(context.port)
+        try:
+            trips = self._start("trips", {"page_path": str(self._trips_page.path), "way_path": str(self._way), "every_us": _EVERY_US})
+            self._await(lambda: self._trips_page[0] != 0, trips, "its echo")
+            onward = ["127.0.0.1" if host == "0.0.0.0" else host, context.port]
+            order = {"page_path": str(self._page.path), "listen": host, "onward": onward, "echo_port": self._trips_page[0]}
+            self._relay = self._start("ways", order)
+            self._await(lambda: self._page[PORTS_AT // 8 + 1] != 0, self._relay, "its relay")
+            self.port = self._page[PORTS_AT // 8]
+            partial = self._way.with_suffix(".tmp")
+            partial.write_text(str(self._page[PORTS_AT // 8 + 1]))
+            partial.replace(self._way)
+            self._await(lambda: min(self._trips_page[1], self._trips_page[2]) >= _SAMPLES, trips, "its first round trips")
+        except (LaunchFailed, OSError) as error:
+            self.end()
+            raise PreflightFailed(f"violation {name}: {error}") from None
+        self.own_ns = max(0, self.added_ns() or 0)
+        self.cost = Cost(self._scope)
+        self._passed = (time.monotonic_ns(), self._counted())
+
+    def _start(self, kind: str, order: dict[str, object]) -> Child:
+        return self._scope.spawn([sys.executable, "-m", "agent.relay", kind, json.dumps(order)])
+
+    @staticmethod
+    def _await(there: Callable[[], bool], child: Child, what: str) -> None:
+        deadline = time.monotonic() + _READY_S
+        while not there():
+            if child.exit_code() is not None:
+                raise LaunchFailed(f"{what} ended with {child.exit_code()}")
+            if time.monotonic() > deadline:
+                raise LaunchFailed(f"{what} did not come within {_READY_S:g} s")
+            time.sleep(_LOOK_S)
+
+    @property
+    def alive(self) -> bool:
+        return self._relay.exit_code() is None
+
+    def hold(self, *, delay_ns: float = 0, jitter_ns: float = 0, bytes_per_s: float = 0) -> None:
+        """From now on: `delay_ns` on the round trip, half each way; up to `jitter_ns`, evenly, on the way to the system; so much at most,
+        each way, over all connections (0: no limit).
+        """
+        self._page[_DELAY] = round(max(0.0, delay_ns) / 2)
+        self._page[_JITTER] = round(jitter_ns)
+        self._page[_RATE] = round(bytes_per_s)
+
+    @property
+    def bytes_per_s(self) -> int:
+        """The limit in force, as the relay reads it."""
+        return self._page[_RATE]
+
+    def added_ns(self) -> float | None:
+        """What the way has added to a round trip since the last look, by the middle of either; None: nothing came back."""
+        by_relay, direct = self._trips.look()
+        return statistics.median(by_relay) - statistics.median(direct) if by_relay and direct else None
+
+    def spread_ns(self) -> float | None:
+        """How far the times of the way lie apart since the last look, beyond those of the direct one: an even spread of this width."""
+        ways = self._trips.look()
+        if min(map(len, ways)) < 20:
+            return None
+        # Of even draws nine tenths lie between these two; what lies outside may be the scheduler's.
+        widths = [(cuts[-1] - cuts[0]) / 0.9 for cuts in (statistics.quantiles(way, n=20) for way in ways)]
+        return max(0.0, widths[0] - widths[1])
+
+    def _counted(self) -> tuple[int, int]:
+        return self._page[_BYTES], self._page[_BYTES + 1]
+
+    def passed_per_s(self) -> float:
+        """Bytes a second that went on since the last look, of the way that took more."""
+        (then_ns, before), self._passed = self._passed, (time.monotonic_ns(), self._counted())
+        now_ns, count = self._passed
+        return max(n - b for n, b in zip(count, before, strict=True)) * 1e9 / max(1, now_ns - then_ns)
+
+    def end(self) -> str:
+        """undone | foreign | failed; twice is harmless."""
+        result = self._scope.end()
+        self._page.close()
+        self._trips_page.close()
+        self._way.unlink(missing_ok=True)
+        return result
