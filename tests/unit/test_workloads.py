@@ -1,13 +1,20 @@
 """A trace that cannot be read is found before anything is started, with the line that asks for it."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from controller.attempts import AskedViolation
 from controller.campaign import load_campaign
 from controller.campaign_run import Options, show_plan
-from controller.workloads import check_trace
+from controller.plan import _workload_key
+from controller.workloads import check_trace, doses_given
+from protos.violations import CATALOGUE
+from traces.compile import Compiled, compile_workload
 from traces.errors import InvalidInput
+from traces.source import open_trace
+from traces.transforms import TransformSpec
 
 GOOD = """\
 campaign: small
@@ -56,3 +63,25 @@ def test_a_plan_without_nodes_says_which_trace_cannot_be_read(
     assert "\n" not in message
     for word in words:
         assert word in message, message
+
+
+def test_doses_of_the_workload_are_read_back_from_the_compiled_traces(tmp_path: Path) -> None:
+    asked = {"zipf": (1.2, {}), "size_scale": (3.0, {}), "churn": (0.2, {"period": "2s", "ops": "none"}), "mmpp": (4.0, {"dwell": "500ms"})}
+    trace = "poisson:5000,keys=500,zipf=0.8,size=lognormal:200:1"
+
+    def compiled(bends: list[TransformSpec]) -> Compiled:
+        return compile_workload(open_trace(trace, seed=1), bends, driver="redis", duration_ns=10 * 10**9, out_dir=tmp_path)
+
+    for name, (dose, options) in asked.items():
+        workloads = {"nominal": compiled([]), "it": compiled([TransformSpec(name, dose, options)])}
+        violation = AskedViolation(name, "workload", CATALOGUE[name].unit, dose, options)
+        trial = SimpleNamespace(violations=(violation,), workload="it")
+        slack = max(CATALOGUE[name].tolerance * dose, CATALOGUE[name].tolerance_abs)
+        assert doses_given(workloads, trial)[name] == pytest.approx(dose, abs=slack)  # type: ignore[arg-type]
+
+
+def test_two_conditions_that_differ_in_an_option_are_two_workloads() -> None:
+    keys = {
+        _workload_key([AskedViolation("churn", "workload", "share", 0.2, options)]) for options in ({}, {"period": "2s"}, {"period": "3s"})
+    }
+    assert len(keys) == 3
