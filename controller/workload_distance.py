@@ -32,6 +32,6 @@ def off_nominal(trials: Iterable[Trial], workloads: Mapping[str, Compiled]) -> d
 
 
 def _said(made: Comparison, violation: str) -> dict[str, Any]:
-    chosen: Distance = along(made, getattr(transforms().get(violation), "changes", ""))
+    chosen: Distance = along(made, transforms()[violation].changes)
     every = {each.dimension: {"distance": each.apart.wasserstein, "floor": each.floor.wasserstein} for each in made.distances}
     return chosen.to_json() | {"all": every, "only_nominal": list(made.only_a), "only_violated": list(made.only_b)}

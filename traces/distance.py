@@ -104,13 +104,14 @@ BENT: Mapping[str, tuple[str, ...]] = {
     "key space over time": ("popularity", "reuse"),
     "sizes": ("req_bytes", "resp_bytes"),
     "tokens": ("prompt_tokens", "output_tokens"),
+    "what is mixed in": (),
 }
-"""What a transform says that it changes -> the dimensions in which that shows."""
+"""What a transform says that it changes -> the dimensions in which that shows; none: in any."""
 
 
 def along(found: Comparison, changes: str) -> Distance:
     """The distance along what a transform changes: the farthest of the dimensions in which that shows, of all where that is not known."""
-    shown = [each for name in BENT.get(changes, ()) if (each := found.in_dimension(name)) is not None]
+    shown = [each for name in BENT.get(changes.split(" (")[0], ()) if (each := found.in_dimension(name)) is not None]
     return max(shown or found.distances, key=lambda each: each.apart.wasserstein)
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from tests.unit.traces.rows import real, trace_of
-from traces.distance import DIMENSIONS, Comparison, compare, compare_traces
+from traces.distance import BENT, DIMENSIONS, Comparison, compare, compare_traces
 from traces.portrait import Portrait, portrait_of
 from traces.source import open_trace
-from traces.transforms import TransformSpec, apply
+from traces.transforms import TransformSpec, apply, transforms
 
 RECIPE = "poisson:5000,keys=2000,zipf=0.9,size=lognormal:300:1,get=0.8,rows=40000"
 
@@ -119,3 +119,9 @@ def test_azures_code_and_conversation_services_lie_apart_in_tokens_and_bursts() 
 
 def test_every_dimension_says_what_it_is() -> None:
     assert all(what and callable(laws) for what, _, laws in DIMENSIONS.values())
+
+
+def test_what_every_transform_says_that_it_changes_has_dimensions() -> None:
+    unknown = {name: each.changes for name, each in transforms().items() if each.changes.split(" (")[0] not in BENT}
+    assert not unknown
+    assert all(dimension in DIMENSIONS for dimensions in BENT.values() for dimension in dimensions)
