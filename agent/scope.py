@@ -44,11 +44,14 @@ class Cgroups:
         return (path / "cgroup.procs").exists() and os.access(path, os.W_OK)
 
     def homes(self) -> dict[str, Path]:
-        """Hierarchies that a scope lives in: `cpu` and `memory` for limits, `cpuacct` for use, `kill` for ending it at one stroke."""
+        """Hierarchies that a scope lives in: `cpu`, `memory` and `io` for limits, `cpuacct` for use, `kill` for ending it at one stroke."""
         if self.version == 2:
-            memory = {"memory": self.root} if "memory" in self._read(self.root / "cgroup.controllers").split() else {}
-            return {"cpu": self.root, "cpuacct": self.root, **memory, "kill": self.root}
+            able = self._read(self.root / "cgroup.controllers").split()
+            more: dict[str, Path] = {name: self.root for name in ("memory", "io") if name in able}
+            return {"cpu": self.root, "cpuacct": self.root, **more, "kill": self.root}
         found = {name: self.root / name for name in ("cpu", "cpuacct", "memory") if self._usable(self.root / name)}
+        if self._usable(self.root / "blkio"):
+            found["io"] = self.root / "blkio"
         if self._usable(self.root / "unified"):
             found["kill"] = self.root / "unified"
         return found
@@ -68,7 +71,7 @@ class Scope:
         self._undo = ledger.record({"kind": "scope", "name": name, "paths": self.paths, "token": self.token})
         for kind, path in self._at.items():
             _make(path)
-            if cgroups.version == 2 and kind in ("cpu", "memory"):
+            if cgroups.version == 2 and kind in ("cpu", "memory", "io"):
                 self._delegate(path, kind)
 
     def _delegate(self, path: Path, controller: str) -> None:
@@ -164,6 +167,53 @@ class Scope:
         limit = int((self._at["memory"] / "memory.limit_in_bytes").read_text())
         return None if limit >= _NO_LIMIT else limit
 
+    @property
+    def limits_io(self) -> bool:
+        return "io" in self._at
+
+    def set_io_limit(self, device: str, bytes_per_s: int | None) -> None:
+        """At most so much read from a device ("major:minor", a whole disk), and as much written; None: no limit. Raises OSError."""
+        folder = self._at["io"]
+        if self.version == 2:
+            each = "max" if bytes_per_s is None else str(bytes_per_s)
+            (folder / "io.max").write_text(f"{device} rbps={each} wbps={each}")
+            return
+        for way in ("read", "write"):
+            (folder / f"blkio.throttle.{way}_bps_device").write_text(f"{device} {bytes_per_s or 0}")
+
+    def io_limit(self, device: str) -> int | None:
+        """Bytes a second in force, read back: the wider of both ways; None where one of them has none."""
+        folder = self._at["io"]
+        if self.version == 2:
+            found = _of_device(folder / "io.max", device).replace("=", " ").split()
+            said = [found[found.index(way) + 1] if way in found else "max" for way in ("rbps", "wbps")]
+        else:
+            said = [_of_device(folder / f"blkio.throttle.{way}_bps_device", device) or "max" for way in ("read", "write")]
+        return None if "max" in said else max(map(int, said))
+
+    def io_bytes(self, device: str) -> tuple[int, int]:
+        """(read, written) of a device so far, by the kernel's count."""
+        folder = self._at["io"]
+        if self.version == 2:
+            found = dict(word.split("=") for word in _of_device(folder / "io.stat", device).split())
+            return int(found.get("rbytes", 0)), int(found.get("wbytes", 0))
+        counts = (folder / "blkio.throttle.io_service_bytes").read_text()
+        lines = [line.split() for line in counts.splitlines()]
+        each = {words[1]: int(words[2]) for words in lines if len(words) == 3 and words[0] == device}
+        return each.get("Read", 0), each.get("Write", 0)
+
+    def carries(self, env: Mapping[str, str]) -> bool:
+        """Whether each of its processes has these variables; one that has ended meanwhile counts as having them."""
+        wanted = [f"{name}={value}".encode() for name, value in env.items()]
+        for pid in self.members():
+            try:
+                held = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if any(each not in held for each in wanted):
+                return False
+        return True
+
     def usage_ns(self) -> int | None:
         """CPU time that its processes ever used; None where nobody keeps that."""
         for kind, name in (("cpuacct", "cpuacct.usage"), ("kill", "cpu.stat"), ("cpu", "cpu.stat")):
@@ -214,3 +264,9 @@ def _write_if_there(path: Path, text: str) -> None:
     """Swap accounting is not in every kernel."""
     if path.exists():
         path.write_text(text)
+
+
+def _of_device(path: Path, device: str) -> str:
+    """What a file with a line for each device says of this one; "" where it has none."""
+    lines = (line.partition(" ") for line in path.read_text().splitlines())
+    return next((rest.strip() for name, _, rest in lines if name == device), "")

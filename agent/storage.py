@@ -26,6 +26,17 @@ def file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
     return found[1]
 
 
+def disk_of(path: Path, devices: Path = Path("/sys/dev/block")) -> str | None:
+    """ "major:minor" of the whole disk under a folder; None where the kernel tells of none (overlay, btrfs, tmpfs)."""
+    number = existing(path).stat().st_dev
+    entry = devices / f"{os.major(number)}:{os.minor(number)}"
+    if not entry.exists():
+        return None
+    # A partition lies in the folder of its disk, and limits are of disks.
+    real = entry.resolve()
+    return ((real.parent if (real / "partition").exists() else real) / "dev").read_text().strip()
+
+
 def why_not(folder: Path, file_bytes: int, direct: bool = False) -> str | None:
     """Why a neighbour cannot keep a file of that size there, in words; None where it can. `direct`: it must come from the device."""
     here = existing(folder.resolve())

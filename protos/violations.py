@@ -240,6 +240,19 @@ _ALL = (
         hazards="the kernel kills a system that needs more: an outcome, not an error",
     ),
     ViolationSpec(
+        "disk-throttle", "hardware", "violate", "the disk is this fast", "MB/s", 0.1, 100_000, aliases={"GB/s": 1000.0, "MiB/s": 1.048576},
+        tolerance=0.10, mechanisms=("cgroup v2 io.max", "cgroup v1 blkio.throttle"),
+        needs="a writable io or blkio cgroup, a file system on a disk",
+        measured_by="the cgroup's count of bytes, while there is enough to do; else the limit in force", undo="B", varies=True,
+        hazards="cgroup v1 holds back direct I/O and reads, not what is written to the page cache",
+    ),
+    ViolationSpec(
+        "no-gpu", "hardware", "deploy", "the machine has a GPU", "on", 1, 1, tolerance=0.0,
+        mechanisms=("variables of CUDA, HIP, ROCr and SYCL (proxy)",), needs="a GPU",
+        measured_by="every process carries the variables, and none has a GPU's device file open", undo="A",
+        hazards="a program that opens the device itself, NVML among them, still finds it",
+    ),
+    ViolationSpec(
         "frequency", "hardware", "violate", "the processor runs this fast", "MHz", 1, 20_000, aliases={"GHz": 1000.0}, tolerance=0.05,
         mechanisms=("cpufreq scaling_max_freq",), needs="cpufreq policies, root",
         measured_by="the bound in force, and scaling_cur_freq where it is beyond", undo="C",

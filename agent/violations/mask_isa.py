@@ -7,7 +7,6 @@ carries the variables.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from agent import isa
@@ -34,21 +33,11 @@ class Masked:
     def measure(self) -> Reading:
         if not self._views:
             return Reading(None, "no library here says what it sees")
-        carries = all(_carries(pid, self.env) for pid in self._scope.members())
+        carries = self._scope.carries(self.env)
         return Reading(float(carries and not any(self._views.values())), f"seen by {', '.join(sorted(self._views))}")
 
     def undo(self) -> str:
         return "undone"  # it ends with the processes that were started under it
-
-
-def _carries(pid: int, env: Mapping[str, str]) -> bool:
-    try:
-        held = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return True  # ended meanwhile
-    if len(held) > 1 and not any(b"=" in word for word in held):
-        return True  # it wrote its title over its environment, as nginx does, after its libraries had read it
-    return all(f"{name}={value}".encode() in held for name, value in env.items())
 
 
 class MaskIsa:

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from agent import isa, launcher
+from agent import isa, launcher, storage
 from agent.launcher import LaunchFailed
 from agent.ledger import Ledger
 from agent.scope import Cgroups, Scope
 from agent.violations import Context, Preparing, registry
+from agent.violations.no_gpu import NoGpu
 from protos.violations import ISA_WORDS
+from tests.rig import await_true
 from traces.errors import PreflightFailed
 
 CGROUPS = Cgroups()
@@ -158,3 +160,50 @@ def test_a_step_that_the_kernel_cannot_take_is_one_line() -> None:
     with pytest.raises(LaunchFailed) as raised:
         launcher.spawn(["true"], env={}, prelude=({"step": "shift-clocks", "offset_s": -(10**12)},))
     assert "\n" not in str(raised.value)
+
+
+READ_AND_WRITE = """
+import os, mmap, time
+fd = os.open('data', os.O_RDWR | os.O_CREAT | os.O_DIRECT)
+page = mmap.mmap(-1, 1 << 18)
+begun = time.monotonic()
+for _ in range(16):
+    os.write(fd, page)
+print(time.monotonic() - begun)
+"""
+
+
+def test_a_throttled_disk_takes_as_long_as_its_limit_says(scope: Scope, tmp_path: Path) -> None:
+    able("disk-throttle")
+    if storage.disk_of(tmp_path) is None or storage.why_not(tmp_path, 4 << 20, direct=True):
+        pytest.skip(f"{tmp_path} is on no disk with O_DIRECT")
+    applied = registry()["disk-throttle"].apply(4, {}, context(scope, tmp_path))
+    assert applied.measure().given == pytest.approx(4) and applied.measure().source == "limit in force"
+    said = tmp_path / "said"
+    with said.open("wb") as output:
+        child = scope.spawn([sys.executable, "-c", READ_AND_WRITE], cwd=str(tmp_path), output=output)
+        assert child.process.wait(30) == 0
+    assert float(said.read_text()) > 0.8 * (4 << 20) / 4e6
+    given = applied.measure().given
+    assert given is not None and given < 4 * 1.1
+    assert applied.undo() == "undone" and applied.measure().given is None
+
+
+def test_hidden_gpus_are_hidden_by_variables_and_an_open_device_is_found(scope: Scope, tmp_path: Path) -> None:
+    assert "nothing to take away" in NoGpu(tmp_path).probe(CGROUPS, 2).reason
+    (tmp_path / "nvidia0").touch()
+    made = NoGpu(tmp_path)
+    assert made.probe(CGROUPS, 2).supported
+    applied = made.apply(1, {}, context(scope, tmp_path))
+    assert applied.measure().given is None
+    scope.spawn(["sleep", "60"], env=applied.env)
+    assert applied.measure().given == 1
+    holder = scope.spawn(
+        [sys.executable, "-c", f"held = open({str(tmp_path / 'nvidia0')!r}); import time; time.sleep(60)"], env=applied.env
+    )
+    assert await_true(lambda: applied.measure().given == 0), "this one found the device all the same"
+    holder.process.kill()
+    holder.process.wait()
+    assert applied.measure().given == 1
+    scope.spawn(["sleep", "60"])
+    assert applied.measure().given == 0, "a process without the variables sees every device"
