@@ -18,6 +18,8 @@ _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_SET_THP_DISABLE = 41
 _CLONE_NEWTIME = 0x80
+_SET_MEMPOLICY = {"x86_64": 238, "aarch64": 237}
+_MPOL_BIND = 2
 _CLONE_NEWNET = 0x40000000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _IO_URING = (425, 426, 427)
@@ -89,11 +91,23 @@ def own_network() -> None:
         raise Unable(f"loopback of its own: {error.strerror}") from None
 
 
+def bind_memory(node: int) -> None:
+    """Memory of this process and its children comes from one NUMA node alone (set_mempolicy(2), MPOL_BIND)."""
+    number = _SET_MEMPOLICY.get(platform.machine())
+    if number is None:
+        raise Unable(f"memory of node {node}: not written for {platform.machine()}")
+    words = (ctypes.c_ulong * (node // 64 + 1))()
+    words[node // 64] = 1 << node % 64
+    # The kernel takes one off the number of bits that it is told (get_nodes in mm/mempolicy.c).
+    _checked(_libc().syscall(number, _MPOL_BIND, words, len(words) * 64 + 1), f"memory of node {node}")
+
+
 STEPS: Mapping[str, Callable[..., None]] = {
     "no-io-uring": no_io_uring,
     "no-huge-pages": no_huge_pages,
     "shift-clocks": shift_clocks,
     "own-network": own_network,
+    "bind-memory": bind_memory,
 }
 
 

@@ -247,6 +247,16 @@ _ALL = (
         hazards="cgroup v1 holds back direct I/O and reads, not what is written to the page cache",
     ),
     ViolationSpec(
+        "numa-remote", "hardware", "deploy", "memory is near its cores", "on", 1, 1, tolerance=0.0,
+        mechanisms=("set_mempolicy, bound to the farthest node",), needs="two NUMA nodes with memory",
+        measured_by="numa_maps of every process", undo="A", hazards="whoever works on the far node shares its bus",
+    ),
+    ViolationSpec(
+        "memory-tier", "hardware", "deploy", "memory is DRAM beside the processor", "on", 1, 1, tolerance=0.0,
+        mechanisms=("set_mempolicy, bound to a node without processors",), needs="CXL or persistent memory that the kernel shows as a node",
+        measured_by="numa_maps of every process", undo="A", hazards="such memory may be small: a system that needs more is killed",
+    ),
+    ViolationSpec(
         "no-gpu", "hardware", "deploy", "the machine has a GPU", "on", 1, 1, tolerance=0.0,
         mechanisms=("variables of CUDA, HIP, ROCr and SYCL (proxy)",), needs="a GPU",
         measured_by="every process carries the variables, and none has a GPU's device file open", undo="A",
