@@ -6,15 +6,15 @@ before anything is held back, and taken off.
 """
 
 import contextlib
+import ipaddress
 import json
 import mmap
 import os
-import socket
 import statistics
 import struct
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from agent.launcher import Child, LaunchFailed
@@ -32,6 +32,8 @@ _SAMPLES = 30
 _RELAY_WORDS = 16
 _KEPT = 1024
 _TRIPS_WORDS = 3 + 2 * _KEPT
+_LISTENING = ("0A", "07")
+"""A stream that listens, a datagram socket without a peer."""
 _DELAY, _JITTER, _RATE, _BYTES = 0, 1, 2, 8
 
 
@@ -73,18 +75,28 @@ class _Trips:
         return found
 
 
-def listening_host(port: int, tables: Sequence[Path] = (Path("/proc/net/tcp"), Path("/proc/net/udp"))) -> str:
-    """At which address of IPv4 the system takes its connections, so that ours is reached by nobody else (proc_net(5)); 0.0.0.0 where
-    the kernel does not tell: then it is one of IPv6, which takes all.
+def listening_host(port: int, net: Path = Path("/proc/net")) -> str:
+    """At which address the system takes what comes (proc_net(5)), so that nobody reaches it by us who could not without; 0.0.0.0 for all of
+    IPv4, and loopback where the kernel does not tell.
     """
-    for table in tables:
+    for table in ("tcp", "tcp6", "udp", "udp6"):
         with contextlib.suppress(OSError):
-            for line in table.read_text().splitlines()[1:]:
+            for line in (net / table).read_text().splitlines()[1:]:
                 words = line.split()
                 address, _, number = words[1].partition(":")
-                if int(number, 16) == port and words[3] in ("0A", "07"):  # listening, or a datagram socket without a peer
-                    return socket.inet_ntoa(bytes.fromhex(address)[::-1] if sys.byteorder == "little" else bytes.fromhex(address))
-    return "0.0.0.0"
+                if int(number, 16) == port and words[3] in _LISTENING:
+                    return _address(address)
+    return "127.0.0.1"
+
+
+def _address(told: str) -> str:
+    """Words of 32 bits as this machine keeps them in memory, in hexadecimal."""
+    found = ipaddress.ip_address(b"".join(int(told[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(told), 8)))
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.is_unspecified:
+            return "0.0.0.0"  # takes IPv4 as well
+        found = found.ipv4_mapped or found
+    return str(found)
 
 
 class Detour:

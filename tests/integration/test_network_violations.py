@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -211,3 +212,21 @@ def test_it_listens_where_the_system_does(system: System) -> None:
     assert listening_host(system.port) == "127.0.0.1"
     with socket.create_server(("0.0.0.0", 0)) as everywhere:
         assert listening_host(everywhere.getsockname()[1]) == "0.0.0.0"
+
+
+@pytest.mark.parametrize(
+    ("table", "address", "host"),
+    [
+        ("tcp", "0A00000A", "10.0.0.10"),
+        ("tcp6", "00000000000000000000000001000000", "::1"),
+        ("tcp6", "0" * 32, "0.0.0.0"),
+        ("udp6", "0000000000000000FFFF00000100007F", "127.0.0.1"),
+    ],
+)
+@pytest.mark.skipif(sys.byteorder == "big", reason="these lines are those of a little-endian machine")
+def test_addresses_are_read_as_the_kernel_writes_them(table: str, address: str, host: str, tmp_path: Path) -> None:
+    state = "07" if table.startswith("udp") else "0A"
+    lines = f"  sl  local_address rem_address   st\n   0: {address}:1F90 0:0000 01\n   1: {address}:1F90 0:0000 {state}\n"
+    (tmp_path / table).write_text(lines)
+    assert listening_host(8080, tmp_path) == host
+    assert listening_host(8081, tmp_path) == "127.0.0.1"
