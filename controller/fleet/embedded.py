@@ -24,6 +24,7 @@ class Embedded:
         self._keeper: subprocess.Popen[bytes] | None = None
         self._cluster: RayCluster | None = None
         self._state_dir = Path()
+        self._watch: asyncio.Task[None] | None = None
 
     async def start(self, link: LinkServer, options: FleetOptions) -> int:
         self._state_dir = options.state_dir
@@ -41,6 +42,7 @@ class Embedded:
                 start_new_session=True,
             )
         keeper = self._keeper
+        self._watch = asyncio.ensure_future(self._clean_after(keeper))
         assert keeper.stdout is not None
         try:
             line = await asyncio.wait_for(asyncio.to_thread(keeper.stdout.readline), _UP_S)
@@ -54,8 +56,13 @@ class Embedded:
         self._cluster = RayCluster(said["address"])
         return await self._cluster.start(link, options)
 
+    async def _clean_after(self, keeper: "subprocess.Popen[bytes]") -> None:
+        """When the keeper was killed, at once: a driver whose GCS is gone is ended by Ray itself, and then cleans nothing."""
+        if await asyncio.to_thread(keeper.wait) < 0:
+            await asyncio.to_thread(self._clean)
+
     def _clean(self) -> None:
-        """After a keeper that was killed; should its guard and heir have been killed with it, nobody else does."""
+        """Should the keeper's guard and heir have been killed with it, nobody else does."""
         subprocess.run([sys.executable, str(_KEEPER), json.dumps({"state_dir": str(self._state_dir), "clean": True})], timeout=_DOWN_S)
 
     async def stop(self) -> None:
@@ -65,5 +72,5 @@ class Embedded:
         finally:
             if self._keeper is not None and self._keeper.stdin is not None:
                 self._keeper.stdin.close()
-                if await asyncio.to_thread(self._keeper.wait, _DOWN_S) < 0:
-                    await asyncio.to_thread(self._clean)
+                if self._watch is not None:
+                    await asyncio.wait({self._watch}, timeout=2 * _DOWN_S)
