@@ -8,11 +8,12 @@ import asyncio
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 import pyarrow as pa
@@ -40,6 +41,13 @@ _OPTIONS = (
 _CHUNK_BYTES = 512 * 1024
 _BURST = 64
 _DIAL_EVERY_S = 0.5
+_ABANDON_S = 4.0
+
+
+def _leave_to_the_guard() -> NoReturn:
+    """A step that waits for what will not come keeps the worker: the guard undoes everything when we are gone."""
+    print(f"offspec agent: a step did not end within {_ABANDON_S:g} s: left to the guard", file=sys.stderr, flush=True)
+    os._exit(SafetyStop.exit_code)
 
 
 class LinkLost(Exception):
@@ -120,7 +128,10 @@ class Link:
                 attached = self._trial is not None or self._acked > dialled
                 if self._trial is not None:
                     self._trial.stop_load()
-                await self._in_worker(self._abandon)
+                try:
+                    await asyncio.wait_for(asyncio.shield(self._in_worker(self._abandon)), _ABANDON_S)
+                except TimeoutError:
+                    _leave_to_the_guard()
                 refused = isinstance(error, grpc.aio.AioRpcError) and error.code() in (
                     grpc.StatusCode.UNAUTHENTICATED,
                     grpc.StatusCode.ALREADY_EXISTS,
@@ -135,7 +146,10 @@ class Link:
         """Ends what is under way; blocks until it is undone."""
         if self._trial is not None:
             self._trial.stop_load()
-        self._worker.submit(self._abandon).result(15)
+        try:
+            self._worker.submit(self._abandon).result(_ABANDON_S)
+        except TimeoutError:
+            _leave_to_the_guard()
         self._worker.shutdown()
 
     async def _session(self) -> None:
