@@ -267,18 +267,20 @@ def antagonist_cpu(*, core: int | None, stop_fd: int) -> None:
 
 def antagonist_paced(
     *,
-    kind: str,  # membw lines pages faults hold disk fsync pagecache packets calls switches locks
+    kind: str,  # membw lines pages faults hold disk fsync pagecache packets calls switches locks called
     page_path: str,  # agent/antagonist_page.py: the rate asked for, what was done
     stop_fd: int,
     threads: int = 1,  # the rate is of all together
     numbers: Mapping[str, float] = {},
     path: str | None = None,  # disk, fsync, pagecache: the folder for their files
     address: str | None = None,  # packets: one of this node's
+    step: Callable[[int], int] | None = None,  # called: does about so many units on a thread of its own, returns how many it did
 ) -> None:
     """Paced work until stop_fd closes. Units and numbers: membw bytes read and written (buffer_bytes); lines, pages: touches (set_bytes);
     faults; hold: the rate is bytes to hold (most_bytes, grow_bytes_per_s, 0: at once); disk: operations (file_bytes, block_bytes,
     write_share), one in flight a thread; fsync: write and fdatasync; pagecache: bytes (file_bytes, write_share); packets (payload_bytes);
-    calls; switches; locks: hand-overs. Raises OSError where it cannot be prepared, ValueError for what is missing."""
+    calls; switches; locks: hand-overs; called: whatever `step` counts (quantum, most: the bounds
+    of what it is asked). Raises OSError where it cannot be prepared, ValueError for what is missing."""
 
 def chase_load_ns(*, set_bytes: int, each_ms: int) -> float:
     """Nanoseconds per dependent load over a working set, the best of three rounds of about each_ms."""

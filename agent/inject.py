@@ -14,6 +14,8 @@ from agent.ledger import Ledger, work_folder
 from agent.scope import Cgroups
 from agent.undo import FAILED, default_state_dir, replay_leftovers
 from agent.violations import Context, registry
+from protos.topology import PLACES
+from protos.violation_options import WrongOption, options_of
 from protos.violations import CATALOGUE, ViolationSpec
 from traces.errors import InvalidInput, PreflightFailed, SafetyStop, UsageError
 from traces.quantities import parse_duration, parse_quantity
@@ -27,8 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dose", required=True, help="how much, in the violation's unit, such as 50 or 50%% or '1 GB/s'")
     parser.add_argument("--for", dest="duration", required=True, metavar="TIME", help="how long, such as 60s; always undone then")
     parser.add_argument("--core", type=int, default=0, help="the core that the neighbour is to share (default: %(default)s)")
-    parser.add_argument("--place", choices=["same-core", "other-core", "anywhere"], help="where, seen from that core")
+    parser.add_argument("--place", choices=PLACES, help="where, seen from that core")
     parser.add_argument("--weight", type=int, help="cpu: 1024 is an ordinary neighbour; default: firm, gets its dose in any case")
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="one of the violation's own (docs/violations.md); may be repeated",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 
 
@@ -50,8 +59,27 @@ def parse_dose(name: str, text: str) -> tuple[ViolationSpec, float]:
     return spec, value * factor
 
 
+def parse_options(spec: ViolationSpec, args: argparse.Namespace) -> dict[str, str]:
+    """What --place, --weight and --option say. Raises UsageError, one line."""
+    given: dict[str, Any] = {name: value for name in ("place", "weight") if (value := getattr(args, name)) is not None}
+    for text in args.option:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--option {text}: give NAME=VALUE")
+        try:
+            number = float(value)
+            given[name] = int(number) if number.is_integer() else number
+        except ValueError:
+            given[name] = value
+    try:
+        return options_of(spec, given)
+    except WrongOption as error:
+        raise UsageError(f"inject {spec.name}: {f'{error.key}: ' if error.key else ''}{error}") from None
+
+
 def run(args: argparse.Namespace) -> int:
     spec, dose = parse_dose(args.violation, args.dose)
+    options = parse_options(spec, args)
     try:
         seconds = parse_duration(args.duration, "--for") / 1e9
     except InvalidInput as error:
@@ -66,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
     able = registry()[spec.name].probe(cgroups, len(cores))
     if not able.supported:
         raise PreflightFailed(f"inject {spec.name}: {able.reason}")
+    if able.max_dose is not None and dose > able.max_dose:
+        raise PreflightFailed(f"inject {spec.name}: {dose:g} {spec.unit} asked, this node gives at most {able.max_dose:g}")
     state_dir = default_state_dir()
     if (held := quarantine.of(state_dir)) is not None:
         raise PreflightFailed(f"inject {spec.name}: this node is quarantined: {held}")
@@ -80,7 +110,6 @@ def run(args: argparse.Namespace) -> int:
     try:
         # Whatever becomes of us, the guard takes it back a second after its time.
         ledger.end_at(time.clock_gettime(time.CLOCK_BOOTTIME) + seconds + 1)
-        options = {k: str(v) for k, v in (("place", args.place), ("weight", args.weight)) if v is not None}
         folder, _ = work_folder(ledger, state_dir / "work" / f"inject-{ledger.lease}")
         context = Context(ledger, cgroups, (args.core,), cores, folder)
         with ledger.ending(rules.time_for(spec.name)):

@@ -3,7 +3,6 @@
 Paths in it are relative to its own folder. What it means for the machines is `plan`'s business.
 """
 
-import difflib
 import hashlib
 import itertools
 import json
@@ -37,7 +36,8 @@ from controller.fields import (
     at_most_share,
     at_most_time,
 )
-from protos.violations import CATALOGUE, Number, Told, ViolationSpec, Words
+from protos.violation_options import WrongOption, near, options_of
+from protos.violations import CATALOGUE, ViolationSpec
 from traces.document import Document, load_document
 from traces.errors import InvalidInput
 from traces.projection import driver_names
@@ -356,7 +356,7 @@ def _translate(document: Document, error: ValidationError) -> NoReturn:
     at = [part for part in first["loc"] if isinstance(part, str | int)]
     message = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        message = f"unknown key{_near(str(at[-1]), _siblings(at[:-1]))}"
+        message = f"unknown key{near(str(at[-1]), _siblings(at[:-1]))}"
     elif first["type"] == "missing":
         message = "missing; it must be given"
     else:
@@ -385,12 +385,6 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return [m for part in getattr(annotation, "__args__", ()) for m in _models(part)]
 
 
-def _near(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, 1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    return f"{hint} (known here: {', '.join(known)})" if known else hint
-
-
 def _check_conditions(document: Document, folder: Path) -> None:
     """Conditions against the catalogue, while the lines are at hand."""
     conditions = document.data.get("conditions")
@@ -406,14 +400,14 @@ def _check_conditions(document: Document, folder: Path) -> None:
             document.fail(at, "expected violations by axis, such as {sharing: {cpu: {dose: 50}}}")
         for axis, by_name in violated.items():
             if axis not in ("sharing", "hardware", "workload"):
-                document.fail((*at, axis), f"unknown axis{_near(axis, ('sharing', 'hardware', 'workload'))}")
+                document.fail((*at, axis), f"unknown axis{near(axis, ('sharing', 'hardware', 'workload'))}")
             if not isinstance(by_name, dict) or not by_name:
                 document.fail((*at, axis), "expected violations, such as {cpu: {dose: 50}}")
             for violation, raw in by_name.items():
                 here = (*at, axis, violation)
                 known = [n for n, spec in CATALOGUE.items() if spec.axis == axis]
                 if violation not in CATALOGUE:
-                    document.fail(here, f"unknown violation{_near(violation, known)}")
+                    document.fail(here, f"unknown violation{near(violation, known)}")
                 if violation not in known:
                     document.fail(here, f"is a violation of axis {CATALOGUE[violation].axis}, not {axis}; move it there")
                 try:
@@ -439,7 +433,10 @@ def _asked(axis: str, name: str, raw: Any, folder: Path) -> list[AskedViolation]
     if _factor(spec, unit) is None:
         known = ", ".join((spec.unit, *spec.aliases))
         raise _BadDose(("unit",), f"unit {unit!r} is unknown for {name}; use one of {known}")
-    text = _options_of(spec, {k: v for k, v in fields.items() if k not in ("dose", "unit")})
+    try:
+        text = options_of(spec, {k: v for k, v in fields.items() if k not in ("dose", "unit")})
+    except WrongOption as error:
+        raise _BadDose((error.key,) if error.key else (), str(error)) from None
     dose = fields.get("dose", spec.high)
     given = dose if isinstance(dose, list) else [dose]
     if not given:
@@ -458,48 +455,6 @@ def _one(spec: ViolationSpec, unit: str, raw: Any, text: Mapping[str, str], fold
     except BadProfile as error:
         raise _BadDose(("dose", error.at) if error.at else ("dose",), str(error)) from None
     return AskedViolation(spec.name, spec.axis, spec.unit, profile.most, text, profile.to_json())
-
-
-def _options_of(spec: ViolationSpec, given: Mapping[str, Any]) -> dict[str, str]:
-    """Options as agents take them: text, words joined by commas."""
-    text = {}
-    for key, value in given.items():
-        if key not in spec.options:
-            known = tuple(spec.options) if spec.is_switch else ("dose", "unit", *spec.options)
-            raise _BadDose((key,), f"unknown key{_near(key, known)}")
-        allowed = spec.options[key]
-        if isinstance(allowed, Words):
-            words = value if isinstance(value, list) else [value]
-            wrong = [word for word in words if word not in allowed.of]
-            if wrong or not words:
-                what = f"{wrong[0]!r} is unknown{_near(str(wrong[0]), allowed.of)}" if wrong else "an empty list; give at least one word"
-                raise _BadDose((key,), what)
-            text[key] = ",".join(words)
-            continue
-        if isinstance(allowed, Told):
-            if not re.fullmatch(allowed.pattern, str(value)):
-                raise _BadDose((key,), f"{value!r} is not {allowed.words}")
-        elif isinstance(allowed, Number) or not allowed:
-            _check_number(key, value, allowed if isinstance(allowed, Number) else None)
-        elif value not in allowed:
-            raise _BadDose((key,), f"{value!r} is not allowed; use one of {', '.join(allowed)}")
-        if key in spec.whole and value != int(value):
-            raise _BadDose((key,), f"{value!r} is not a whole number; give one such as 2")
-        text[key] = f"{value:g}" if isinstance(value, float) else str(value)
-    for key, allowed in spec.options.items():
-        if isinstance(allowed, Words | Told) and allowed.required and key not in given:
-            what = f"one or a list of {', '.join(allowed.of)}" if isinstance(allowed, Words) else allowed.words
-            raise _BadDose((), f"{key} is missing; give {what}")
-    return text
-
-
-def _check_number(key: str, value: Any, bounds: Number | None) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if bounds is None:
-        if not number or value <= 0:
-            raise _BadDose((key,), f"{value!r} is not a positive number")
-    elif not number or not bounds.low <= value <= bounds.high:
-        raise _BadDose((key,), f"{value!r} is not a number from {bounds.low:g} to {bounds.high:g}")
 
 
 def _factor(spec: ViolationSpec, unit: str) -> float | None:

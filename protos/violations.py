@@ -198,6 +198,34 @@ _ALL = (
         hazards=_OWN_PROCESS,
     ),
     ViolationSpec(
+        "gpu", "sharing", "violate", "the GPU is the system's", "percent", 0, 100, options={"device": Number(0, 63)}, whole=("device",),
+        tolerance=0.10, tolerance_abs=2.0, mechanisms=("paced CUDA kernels",), needs="an NVIDIA GPU and its driver",
+        measured_by="how long its kernels ran, by the GPU's events", undo="B", varies=True,
+        hazards="without MPS a GPU serves one process at a time: what it gives to the neighbour it takes from the system whole",
+    ),
+    ViolationSpec(
+        "gpu-membw", "sharing", "violate", "the GPU's memory is idle", "GB/s", 0, 100_000, options={"device": Number(0, 63)},
+        whole=("device",), tolerance=0.10, mechanisms=("paced CUDA copies within the device",), needs="an NVIDIA GPU and its driver",
+        measured_by="bytes of the copies that the GPU has done", undo="B", varies=True, hazards="it holds 64 MiB of the GPU's memory",
+    ),
+    ViolationSpec(
+        "pcie", "sharing", "violate", "the way to the GPU is free", "GB/s", 0, 1000,
+        options={"device": Number(0, 63), "direction": ("to-device", "from-device")}, whole=("device",), tolerance=0.10,
+        mechanisms=("paced CUDA copies from or to pinned memory",), needs="an NVIDIA GPU and its driver",
+        measured_by="bytes of the copies that the GPU has done", undo="B", varies=True, hazards="the host's memory bus carries it as well",
+    ),
+    ViolationSpec(
+        "stress", "sharing", "violate", "nobody else does this here", "percent", 0, 100_000,
+        options={
+            **_PLACE, "stressor": Told(r"[a-z0-9-]{1,40}", "the name of a stressor of stress-ng", required=True), "workers": _THREADS,
+            "args": Told(r"[-A-Za-z0-9.%_= ]{0,400}", "options of that stressor, such as --vm-bytes 64m"),
+        },
+        whole=("workers",), tolerance=0.10, tolerance_abs=2.0,
+        mechanisms=("stress-ng under a cgroup quota (proxy: CPU is what is held, whatever it does with it)",),
+        needs="stress-ng, and a writable cpu cgroup", measured_by="the cgroup's CPU time", undo="B", varies=True,
+        hazards="a stressor that waits (for a disk, a peer) uses less than it may: then the dose is not confirmed",
+    ),
+    ViolationSpec(
         "cpu-quota", "hardware", "violate", "the machine has this much CPU", "percent", 1, 10000,
         options={"period_ms": ()}, tolerance=0.02,
         mechanisms=("cgroup bandwidth limit",), needs="a writable cpu cgroup", measured_by="the limit in force, read back", undo="B",

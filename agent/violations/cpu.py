@@ -1,7 +1,8 @@
 """`cpu`: a neighbour on the system's core. The dose is a share of one CPU in percent.
 
-A spinner under a quota of its own. By default it weighs so much that it gets its dose whatever the system does; `weight: 1024` or `nice: 0`
-makes it an ordinary neighbour, which gets its fair share and no more. `period_ms` is how its share comes: 50 % of 100 ms are 50 ms at a
+A spinner under a quota of its own. By default it weighs so much that it gets its dose whatever the system does (against what runs on the
+machine outside our scopes it is an ordinary neighbour); `weight: 1024` or `nice: 0` makes it one to the system, too: its fair share and no
+more. `period_ms` is how its share comes: 50 % of 100 ms are 50 ms at a
 stretch.
 """
 

@@ -5,12 +5,10 @@ how much of it is resident; while it grows, a second counts as given only once a
 of it is there. What would leave the machine less than a twentieth of its memory, or 512 MiB, is refused.
 """
 
-import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
-from agent import kernel_counts
+from agent import kernel_counts, spare_memory
 from agent.paced import Cost, Launched, Order
 from agent.scope import Cgroups
 from agent.violations import Capability, Context, Reading
@@ -18,25 +16,9 @@ from traces.errors import PreflightFailed
 
 _MECHANISM = "native process that holds anonymous memory"
 _MIB = 1 << 20
-_LEFT_BYTES = 512 << 20
-_LEFT_SHARE = 0.05
 _LOOK_S = 0.01
 _SLOWEST_BYTES_S = 0.2e9
 """Any machine touches new memory faster: how long "at once" may take."""
-
-
-def _available() -> int:
-    """Bytes that may be taken without swapping, by the kernel's own estimate."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return int(os.sysconf("SC_AVPHYS_PAGES")) * int(os.sysconf("SC_PAGE_SIZE"))
-
-
-def _largest() -> float:
-    """MiB that may be held now."""
-    whole = int(os.sysconf("SC_PHYS_PAGES")) * int(os.sysconf("SC_PAGE_SIZE"))
-    return max(0.0, (_available() - max(_LEFT_BYTES, _LEFT_SHARE * whole)) / _MIB)
 
 
 class Held:
@@ -70,11 +52,10 @@ class MemHog:
     name = "memhog"
 
     def probe(self, cgroups: Cgroups, cores: int) -> Capability:
-        whole = int(os.sysconf("SC_PHYS_PAGES")) * int(os.sysconf("SC_PAGE_SIZE"))
-        return Capability(True, _MECHANISM, "exact", max_dose=round((whole - max(_LEFT_BYTES, _LEFT_SHARE * whole)) / _MIB))
+        return Capability(True, _MECHANISM, "exact", max_dose=spare_memory.ever_bytes() // _MIB)
 
     def apply(self, dose: float, options: Mapping[str, str], context: Context) -> Held:
-        if dose > (free := _largest()):
+        if dose > (free := spare_memory.now_bytes() / _MIB):
             raise PreflightFailed(f"violation memhog: {dose:g} MiB asked, {free:.0f} MiB can be lent without starving this machine")
         held = Held(dose, options, context)
         deadline = time.monotonic() + dose * _MIB / _SLOWEST_BYTES_S + 1

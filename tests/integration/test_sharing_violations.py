@@ -126,6 +126,35 @@ def test_memory_grows_as_asked_and_is_not_there_before(here: Context) -> None:
     applied.undo()
 
 
+def test_a_stressor_gets_its_share_and_no_more(here: Context) -> None:
+    able("stress", here)
+    options = {"stressor": "vm", "args": "--vm-bytes 16m", "workers": "2"}
+    applied = registry()["stress"].apply(30, options, here)
+    time.sleep(0.3)
+    assert given(applied) == pytest.approx(30, rel=0.35)
+    assert applied.fidelity == "proxy"
+    assert applied.undo() == "undone"
+    assert [p.name for p in here.work_dir.iterdir()] == [".offspec"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"stressor": "no-such"}, "has no stressor 'no-such'"),
+        ({"stressor": "clock"}, "changes the machine"),
+        ({"stressor": "shm-sysv"}, "leaves kernel objects"),
+        ({"stressor": "vm", "args": "--hdd 4"}, "only options of --vm-"),
+        ({"stressor": "vm", "args": "--vm-bytes 1m --temp-path /"}, "'--temp-path'"),
+        ({"stressor": "vm", "args": "-t 1"}, "'-t'"),
+        ({"stressor": "vm", "args": "stray"}, "'stray'"),
+    ],
+)
+def test_a_stressor_that_may_not_be_is_refused_by_name(options: dict[str, str], words: str, here: Context) -> None:
+    able("stress", here)
+    with pytest.raises(UsageError, match=words):
+        registry()["stress"].apply(10, options, here)
+
+
 def test_a_neighbour_that_is_killed_has_no_dose(here: Context) -> None:
     applied = registry()["syscall"].apply(1000, {}, here)
     assert isinstance(applied, paced.Paced)

@@ -6,10 +6,11 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use offspec_natives::antagonist::{
-    self, hold, run, Calls, Churn, Direct, Faults, Locks, Packets, Page, Streams, Switches, Synced, Touches, PAGE_BYTES,
+    self, hold, run, Calls, Churn, Direct, Faults, Locks, Packets, Page, Streams, Switches, Synced, Touches, Work, PAGE_BYTES,
 };
 use offspec_natives::chase;
 use offspec_natives::http::Http;
@@ -173,9 +174,30 @@ impl Drop for Mapped {
     }
 }
 
+/// Work that a Python callable does: it is given how many units are wanted and returns how many it did.
+struct Called {
+    step: PyObject,
+    quantum: u64,
+    most: u64,
+}
+
+impl Work for Called {
+    fn quantum(&self) -> u64 {
+        self.quantum
+    }
+
+    fn most(&self) -> u64 {
+        self.most
+    }
+
+    fn step(&mut self, units: u64) -> io::Result<u64> {
+        Python::with_gil(|py| self.step.call1(py, (units,))?.extract(py)).map_err(|e: PyErr| io::Error::other(e.to_string()))
+    }
+}
+
 /// Paced work of one kind, until the other end of stop_fd is closed.
 #[pyfunction]
-#[pyo3(signature = (*, kind, page_path, stop_fd, threads=1, numbers=HashMap::new(), path=None, address=None))]
+#[pyo3(signature = (*, kind, page_path, stop_fd, threads=1, numbers=HashMap::new(), path=None, address=None, step=None))]
 // Keyword arguments of Python, not of a Rust caller.
 #[allow(clippy::too_many_arguments)]
 fn antagonist_paced(
@@ -187,6 +209,7 @@ fn antagonist_paced(
     numbers: HashMap<String, f64>,
     path: Option<PathBuf>,
     address: Option<IpAddr>,
+    step: Option<PyObject>,
 ) -> PyResult<()> {
     let number = |name: &str| match numbers.get(name) {
         Some(n) if n.is_finite() && *n >= 0.0 => Ok(*n),
@@ -235,6 +258,13 @@ fn antagonist_paced(
         "calls" => py.allow_threads(|| run(threads, page, stop_fd, |_| Calls::new())),
         "switches" => py.allow_threads(|| run(1, page, stop_fd, |_| Switches::new())),
         "locks" => py.allow_threads(|| run(threads, page, stop_fd, |_| Locks::new())),
+        "called" => {
+            let step = step.ok_or_else(|| PyValueError::new_err("called: a step must be given"))?;
+            let work = Called { step, quantum: whole("quantum")? as u64, most: whole("most")? as u64 };
+            let once = Mutex::new(Some(work));
+            let taken = || once.lock().map_or(None, |mut held| held.take()).ok_or_else(|| io::Error::other("one worker only"));
+            py.allow_threads(|| run(1, page, stop_fd, |_| taken()))
+        }
         other => return Err(PyValueError::new_err(format!("no antagonist {other:?}"))),
     };
     ended.map_err(|e| os_error(kind, &e))
