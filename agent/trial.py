@@ -233,6 +233,7 @@ class Trial:
             ledger=self.ledger,
             cgroups=self.cgroups,
             target_cores=tuple(order.target_cores),
+            busy_cores=tuple(order.load_cores),
             all_cores=self.all_cores,
             work_dir=self._work_dir(),
             target=self._scope,

@@ -171,9 +171,16 @@ class Steps:
         return list(dict.fromkeys((*self._trial.load_agents, self._trial.target_agent)))
 
     def _orders(self, stage: str) -> list[pb.ViolationOrder]:
+        trial = self._trial
+        load_cores = list(trial.load_cores) if trial.target_agent in trial.load_agents else []
         return [
             pb.ViolationOrder(
-                name=v.name, dose=v.dose, options=dict(v.options), target_cores=list(self._trial.target_cores), profile_json=v.profile
+                name=v.name,
+                dose=v.dose,
+                options=dict(v.options),
+                target_cores=list(trial.target_cores),
+                profile_json=v.profile,
+                load_cores=load_cores,
             )
             for v in self._trial.violations
             if CATALOGUE[v.name].stage == stage

@@ -44,9 +44,9 @@ class Topology:
         return next((c for c in self.cpus if c.id == number), Cpu(number, (number,), (number,), 0))
 
 
-def cores_at(place: str, topology: Topology, target: Sequence[int], allowed: Sequence[int]) -> tuple[int, ...]:
-    """The processors of `allowed` at that place, seen from those of `target`, one of each core before the second of any; () for anywhere.
-    Raises NoPlace.
+def cores_at(place: str, topology: Topology, target: Sequence[int], allowed: Sequence[int], busy: Sequence[int] = ()) -> tuple[int, ...]:
+    """The processors of `allowed` at that place, seen from those of `target`; () for anywhere. Those of `busy` (where the load generator
+    runs, which is to be left alone) come last, and one of each core before the second of any. Raises NoPlace.
     """
     if place == "anywhere":
         return ()
@@ -59,7 +59,7 @@ def cores_at(place: str, topology: Topology, target: Sequence[int], allowed: Seq
     seen = [topology.cpu(c) for c in seats]
     beside = {s for cpu in seen for s in cpu.siblings} - set(seats)
     if place == "sibling":
-        found = sorted(beside & set(allowed))
+        found = sorted(beside & set(allowed), key=lambda c: (c in busy, c))
         if not found:
             raise NoPlace(f"place sibling: core {_list(seats)} has no second hardware thread to lend (SMT is off or absent)")
         return tuple(found)
@@ -79,7 +79,8 @@ def cores_at(place: str, topology: Topology, target: Sequence[int], allowed: Seq
             raise NoPlace(f"place {place}: unknown; use one of {', '.join(PLACES)}")
     if not fits:
         raise NoPlace(f"place {place}: {lacking}")
-    return tuple(c.id for c in sorted(fits, key=lambda c: (c.siblings.index(c.id) if c.id in c.siblings else 0, c.id)))
+    second = {c.id: c.siblings.index(c.id) if c.id in c.siblings else 0 for c in fits}
+    return tuple(c.id for c in sorted(fits, key=lambda c: (bool(set(c.siblings) & set(busy)), second[c.id], c.id)))
 
 
 def _list(cores: Sequence[int]) -> str:

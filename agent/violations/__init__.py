@@ -108,6 +108,8 @@ class Context:
     target: Scope | None = None
     topology: Topology = field(default_factory=topology.here)
     port: int | None = None
+    busy_cores: tuple[int, ...] = ()
+    """Where the load generator runs, if it runs here."""
 
 
 class Violation(Protocol):
@@ -143,7 +145,7 @@ def cores_for(options: Mapping[str, str], context: Context, default: str, count:
     had. Raises UsageError where there is no such place.
     """
     try:
-        found = cores_at(options.get("place", default), context.topology, context.target_cores, context.all_cores)
+        found = cores_at(options.get("place", default), context.topology, context.target_cores, context.all_cores, context.busy_cores)
     except NoPlace as error:
         if "place" in options:
             raise UsageError(str(error)) from None

@@ -26,8 +26,8 @@ _PERIOD_US = 20_000
 _CHANGING = frozenset(
     {
         "apparmor", "binderfs", "bind-mount", "clock", "cpu-online", "dev", "efivar", "idle-page", "ioport", "klog", "loop", "memhotplug",
-        "netdev", "pci", "physpage", "procfs", "quota", "ramfs", "rawdev", "reboot", "rtc", "smi", "softlockup", "swap", "sysfs", "sysinval",
-        "umount", "watchdog",
+        "netdev", "pci", "physpage", "procfs", "quota", "ramfs", "rawdev", "reboot", "rtc", "smi", "softlockup", "swap", "sysfs",
+        "sysinval", "umount", "watchdog",
     }
 )  # fmt: skip
 """They change the machine, or stop it."""

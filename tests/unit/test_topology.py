@@ -50,6 +50,13 @@ def test_each_place_of_two_sockets_with_smt_is_found(tmp_path: Path) -> None:
     assert cores_at("anywhere", here, [1], ALL) == ()
 
 
+def test_the_load_generators_core_is_the_last_to_be_given(tmp_path: Path) -> None:
+    here = machine(tmp_path)
+    assert cores_at("same-cache", here, [1], ALL, busy=[0]) == (2, 3, 10, 11, 0, 8)
+    assert cores_at("other-core", here, [0], [0, 1], busy=[1]) == (1,)
+    assert cores_at("sibling", here, [0, 1], ALL, busy=[8]) == (9, 8)
+
+
 def test_a_system_on_several_cores_is_neighbour_to_none_of_them(tmp_path: Path) -> None:
     here = machine(tmp_path)
     assert cores_at("sibling", here, [0, 1], ALL) == (8, 9)

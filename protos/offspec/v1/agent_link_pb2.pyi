@@ -219,7 +219,7 @@ class Violate(_message.Message):
     def __init__(self, violations: _Optional[_Iterable[_Union[ViolationOrder, _Mapping]]] = ...) -> None: ...
 
 class ViolationOrder(_message.Message):
-    __slots__ = ("name", "dose", "options", "target_cores", "profile_json")
+    __slots__ = ("name", "dose", "options", "target_cores", "profile_json", "load_cores")
     class OptionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -232,12 +232,14 @@ class ViolationOrder(_message.Message):
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     TARGET_CORES_FIELD_NUMBER: _ClassVar[int]
     PROFILE_JSON_FIELD_NUMBER: _ClassVar[int]
+    LOAD_CORES_FIELD_NUMBER: _ClassVar[int]
     name: str
     dose: float
     options: _containers.ScalarMap[str, str]
     target_cores: _containers.RepeatedScalarFieldContainer[int]
     profile_json: str
-    def __init__(self, name: _Optional[str] = ..., dose: _Optional[float] = ..., options: _Optional[_Mapping[str, str]] = ..., target_cores: _Optional[_Iterable[int]] = ..., profile_json: _Optional[str] = ...) -> None: ...
+    load_cores: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, name: _Optional[str] = ..., dose: _Optional[float] = ..., options: _Optional[_Mapping[str, str]] = ..., target_cores: _Optional[_Iterable[int]] = ..., profile_json: _Optional[str] = ..., load_cores: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class VerifyDose(_message.Message):
     __slots__ = ("window_ms",)
