@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from traces.errors import InvalidInput
 from traces.formats.bytes_in import line_blocks, one_line
 
 WHAT = "JSON objects"
+_BARE_NULL = re.compile(rb"(?:\A|[}\n])[ \t\r]*null")
 
 
 def json_fields(path: Path) -> list[str]:
@@ -32,6 +34,7 @@ def json_batches(path: Path, types: Mapping[str, pa.DataType]) -> Iterator[tuple
     schema = pa.schema(list(types.items()))
     options = pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     for first, block in line_blocks(path, WHAT):
+        _refuse_bare_null(path, first, block)
         try:
             read = pajson.ReadOptions(block_size=max(1 << 20, len(block) + 1))
             table = pajson.read_json(io.BytesIO(block), read_options=read, parse_options=options)
@@ -40,6 +43,17 @@ def json_batches(path: Path, types: Mapping[str, pa.DataType]) -> Iterator[tuple
             raise _bad_line(path, first, block, types, error) from error
         for batch in table.select(list(types)).combine_chunks().to_batches():
             yield first, batch
+
+
+def _refuse_bare_null(path: Path, first: int, block: bytes) -> None:
+    """A null where an object should be takes Arrow's reader, and so this process, down (seen with pyarrow 26)."""
+    if b"null" not in block:
+        return
+    for found in _BARE_NULL.finditer(block):
+        at = found.end() - len(b"null")
+        begin, end = block.rfind(b"\n", 0, at) + 1, block.find(b"\n", at)
+        # What only looks like one stands in a text: then its line is one object.
+        _parsed(path, first + block.count(b"\n", 0, at), block[begin : end if end >= 0 else len(block)])
 
 
 def _parsed(path: Path, number: int, line: bytes) -> dict[str, object]:

@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.unit.traces.rows import arrivals, column
 from tests.unit.traces.test_formats import refused, write
 from traces.draws import key_of
+from traces.errors import InvalidInput
 from traces.source import open_trace
 
 
@@ -56,3 +58,11 @@ def test_whole_stamps_may_become_fractions_far_down_the_file(tmp_path: Path) -> 
 def test_stamps_in_whole_seconds_are_noticed(tmp_path: Path) -> None:
     rows = "".join(json.dumps({"arrival_s": n // 3}) + "\n" for n in range(30))
     assert open_trace(write(tmp_path / "t.jsonl", rows)).meta.arrival_resolution_ns == 10**9
+
+
+@pytest.mark.parametrize("line", ["null", 'null{"arrival_s": 0.5}', '{"arrival_s": 0.5} null', '{"arrival_s": 0.5}null{"arrival_s": 1}'])
+def test_a_bare_null_is_refused_by_its_line(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"arrival_s": 0.25, "key": "}null"}\n' + line + "\n")
+    with pytest.raises(InvalidInput, match="line 2: "):
+        list(open_trace(str(path), format="jsonl").batches())
