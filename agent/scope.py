@@ -203,14 +203,17 @@ class Scope:
         return each.get("Read", 0), each.get("Write", 0)
 
     def carries(self, env: Mapping[str, str]) -> bool:
-        """Whether each of its processes has these variables; one that has ended meanwhile counts as having them."""
+        """Whether each of its processes was started with these variables. One that has ended meanwhile counts as having them, and so does
+        one that wrote its title over its environment, as nginx does, after its libraries had read it.
+        """
         wanted = [f"{name}={value}".encode() for name, value in env.items()]
         for pid in self.members():
             try:
                 held = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if any(each not in held for each in wanted):
+            overwritten = len(held) > 1 and not any(b"=" in word for word in held)
+            if not overwritten and any(each not in held for each in wanted):
                 return False
         return True
 
