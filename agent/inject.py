@@ -101,8 +101,14 @@ def run(args: argparse.Namespace) -> int:
         raise PreflightFailed(f"inject {spec.name}: this node is quarantined: {held}")
     replay_leftovers(state_dir)
     ended = threading.Event()
+    heard: list[int] = []
+
+    def end(number: int, frame: object) -> None:
+        heard.append(number)
+        ended.set()
+
     for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, lambda number, frame: ended.set())
+        signal.signal(each, end)
     ledger = Ledger(state_dir)
     watch = DoseWatch()
     given: list[dict[str, Any]] = []
@@ -145,11 +151,15 @@ def run(args: argparse.Namespace) -> int:
         "verdict": "inconclusive" if not known else "confirmed" if coverage >= 0.9 else "partial" if coverage >= 0.5 else "mismatch",
         "seconds": given,
         "undone": result.get(FAILED, 0) == 0,
-        "interrupted": ended.is_set(),
+        "interrupted": bool(heard),
     }
     if args.json:
         print(json.dumps(document, indent=1))
     else:
         mean = "-" if document["measured"] is None else f"{document['measured']:.4g}"
-        print(f"{spec.name}: asked {dose:g} {spec.unit}, given {mean} on average, {document['verdict']}; undone")
-    return 130 if ended.is_set() else 0
+        cut = f"interrupted after {len(given)} s of {seconds:g} s, until then " if heard else ""
+        end_words = "undone" if document["undone"] else "NOT undone: offspec undo --all, and offspec doctor says what is left"
+        print(f"{spec.name}: {cut}asked {dose:g} {spec.unit}, given {mean} on average, {document['verdict']}; {end_words}")
+    if not document["undone"]:
+        return SafetyStop.exit_code
+    return 128 + heard[0] if heard else 0

@@ -162,8 +162,11 @@ def cores_of(cores: Sequence[int]) -> list[int]:
 
 
 def enforce(name: str, dose: float, seconds: float = 0.0) -> Policy:
-    """Just before a violation is applied, by whoever applies it. Raises PreflightFailed or InvalidInput, one line."""
-    policy = read()
+    """Just before a violation is applied, by whoever applies it. Raises PreflightFailed, one line."""
+    try:
+        policy = read()
+    except InvalidInput as error:
+        raise PreflightFailed(f"violation {name}: this node's policy allows nothing until it is mended: {error}") from None
     if (refused := policy.why_not(name, dose)) is not None:
         raise PreflightFailed(f"violation {name}: {refused}")
     if policy.longest_s is not None and seconds > policy.longest_s:

@@ -83,7 +83,9 @@ def load_document(path: Path, what: str = "campaign", keys: str = "campaign, sys
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path}: byte {error.start} is not UTF-8; save the document as UTF-8") from None
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        # What is missing at the end is missed on the line after the last, which is not there.
+        last = max(1, len(raw.splitlines()))
+        line = min(error.problem_mark.line + 1, last) if error.problem_mark else 1
         raise InvalidInput(f"{path}:{line}: not YAML: {error.problem}; mend the syntax there") from None
     except yaml.YAMLError as error:
         raise InvalidInput(f"{path}: not YAML: {str(error).splitlines()[0]}") from None

@@ -74,3 +74,10 @@ def test_a_hostile_mebibyte_is_refused_at_once(tmp_path: Path, unit: str) -> Non
     assert time.process_time() - begun < 0.8
     assert len(str(raised.value)) < 1000
     assert "\n" not in str(raised.value)
+
+
+def test_what_is_missing_at_the_end_is_missed_on_the_last_line(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text("allow: [membw\n")
+    with pytest.raises(InvalidInput, match=r"policy\.yaml:1: not YAML"):
+        load_document(path)
