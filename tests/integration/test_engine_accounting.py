@@ -201,12 +201,14 @@ def test_a_callback_that_raises_ends_the_run_with_its_error() -> None:
 def test_ctrl_c_ends_a_run_without_callbacks() -> None:
     # A suite that a shell started in the background was told to ignore it.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    with odd_server("redis", "well") as port:
-        run = engine.Replay(driver="redis", host="127.0.0.1", port=port)
-        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
-        with pytest.raises(KeyboardInterrupt):
-            run.run(requests(20_000, 2000), engine.monotonic_ns())
-    signal.signal(signal.SIGINT, before)
+    try:
+        with odd_server("redis", "well") as port:
+            run = engine.Replay(driver="redis", host="127.0.0.1", port=port)
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+            with pytest.raises(KeyboardInterrupt):
+                run.run(requests(20_000, 2000), engine.monotonic_ns())
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_closed_window_opens_at_t0() -> None:

@@ -1,6 +1,7 @@
 """Which law sizes follow: the nearest of constant, uniform, lognormal, Pareto and generalised Pareto, or quantiles where none is near."""
 
 import math
+from abc import ABC, abstractmethod
 
 import numpy as np
 from scipy import special
@@ -31,13 +32,13 @@ def size_law(values: Ints) -> tuple[str, float]:
     return "quantiles:" + ":".join(f"{level:.0f}" for level in levels), float(np.abs(between - upto).max())
 
 
-class _Law:
+class _Law(ABC):
     def __init__(self, written: str) -> None:
         self.written = written
 
+    @abstractmethod
     def upto(self, x: Floats) -> Floats:
         """The share of sizes at or below each."""
-        raise NotImplementedError
 
 
 class _Uniform(_Law):
