@@ -3,12 +3,14 @@
 import argparse
 import re
 import resource
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from traces.errors import InvalidInput, OutOfReach, UsageError
@@ -183,27 +185,45 @@ def load_of(args: argparse.Namespace, warmup_s: int, make_order: Callable[..., A
 
 
 def run_until_interrupted(replay: Any, rows: Any) -> KeyboardInterrupt | None:
-    """The engine on a thread, so that Ctrl-C is heard while it runs; returned if it was. Raises InvalidInput for a trace's rows."""
-    failed: list[InvalidInput] = []
+    """The engine on a thread, so that Ctrl-C and SIGTERM are heard while it runs; what their handler raised is returned. Raises what the
+    engine does.
+
+    The handlers are replaced meanwhile: an exception that a signal raises between any two steps of this thread, as between the start of the
+    other one and the wait for it, would leave the engine running with nobody to stop it.
+    """
+    failed: list[BaseException] = []
+    heard: list[KeyboardInterrupt] = []
     ended = threading.Event()
 
     def work() -> None:
         try:
             replay.run(rows, time.monotonic_ns() + _LEAD_NS)
-        except InvalidInput as error:
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
             failed.append(error)
         finally:
             ended.set()
 
-    threading.Thread(target=work, name="replay").start()
-    interrupted: KeyboardInterrupt | None = None
-    # An event, since a join that a signal interrupts takes its thread for ended (CPython 3.11, bpo-45274).
-    while not ended.is_set():
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def hear(number: int, frame: FrameType | None) -> None:
         try:
-            ended.wait(0.2)
-        except KeyboardInterrupt as heard:
-            interrupted = heard
+            handler = before[signal.Signals(number)]
+            if callable(handler):
+                handler(number, frame)
+        except KeyboardInterrupt as interrupt:
+            heard.append(interrupt)
             replay.stop()
+
+    here = threading.current_thread() is threading.main_thread()
+    heeded = [number for number, handler in before.items() if here and callable(handler)]
+    try:
+        for number in heeded:
+            signal.signal(number, hear)
+        threading.Thread(target=work, name="replay").start()
+        ended.wait()
+    finally:
+        for number in heeded:
+            signal.signal(number, before[number])
     if failed:
         raise failed[0]
-    return interrupted
+    return heard[0] if heard else None
