@@ -199,6 +199,9 @@ class DoseWatch:
                             "late_ms": d.late_ms.get(second),
                             "source": reading.source,
                             "cpu_percent": reading.cpu_percent,
+                            "throttled_ms": reading.throttled_ms,
+                            "throttled_periods": reading.throttled_periods,
+                            "remark": reading.remark,
                             "mechanism": d.applied.mechanism,
                             "fidelity": d.applied.fidelity,
                         }

@@ -136,6 +136,14 @@ class Scope:
         quota_us = int((self._at["cpu"] / "cpu.cfs_quota_us").read_text())
         return None if quota_us < 0 else quota_us / int((self._at["cpu"] / "cpu.cfs_period_us").read_text())
 
+    def throttled(self) -> tuple[int, int, int] | None:
+        """(nanoseconds that its tasks were held by the quota, summed over CPUs; periods so far in which they were; periods so far), as
+        the kernel counts them (cpu.stat: Documentation/scheduler/sched-bwc.rst). None where it does not.
+        """
+        found = dict(line.split() for line in (self._at["cpu"] / "cpu.stat").read_text().splitlines())
+        held_ns = int(found["throttled_time"]) if "throttled_time" in found else int(found.get("throttled_usec", -1)) * 1000
+        return None if held_ns < 0 else (held_ns, int(found["nr_throttled"]), int(found["nr_periods"]))
+
     def set_weight(self, shares: int) -> None:
         """Weight against other scopes, as v1 shares (1024: an ordinary neighbour). In v2 an ordinary one weighs 100."""
         if self.version == 2:

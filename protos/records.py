@@ -88,6 +88,9 @@ DOSES = pa.schema(
         ("given", pa.float64()),  # null: could not be read in this second
         ("source", pa.string()),  # where the reading comes from: cpuacct, counter (its own), minflt, Cpus_allowed
         ("cpu_percent", pa.float64()),  # of one core, that the neighbour itself took in that second; null: nobody keeps that
+        ("throttled_ms", pa.float64()),  # that a quota held the system in that second, summed over its cores; null: it has none
+        ("throttled_periods", pa.float64()),  # share of the quota's periods in which it did
+        ("remark", pa.string()),  # what else was read that bounds the claim, in words
         ("late_ms", pa.float64()),  # of a dose over time: how late its changes came in this second, at worst; null: none was due
         ("mechanism", pa.string()),
         ("fidelity", pa.string()),  # exact | equivalent | proxy

@@ -1,5 +1,6 @@
 """Doses asked and given: one summary a violation and trial, over its measured seconds."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ MOST_LATE_MS = 50.0
 def dose_summaries(run_dir: Path, trial: str, attempt: int, warmup_s: int, measure_s: int) -> list[dict[str, Any]]:
     """violation, unit, asked, mechanism, fidelity, measured (mean; null if never read), p5, p95, cpu_percent (mean of what the
     neighbour itself took of a core; null if nobody keeps that), late_ms (how late the changes of a dose over time came, at worst;
-    null where there were none), coverage, verdict. `asked` is the mean over the seconds that were read.
+    null where there were none), coverage, verdict, remarks (what else was read beside the dose, in words). `asked` is the mean over the
+    seconds that were read.
 
     Coverage is the share of the measured seconds in which the dose was right within the catalogue's tolerance; a second without
     a reading was not right.
@@ -48,8 +50,19 @@ def dose_summaries(run_dir: Path, trial: str, attempt: int, warmup_s: int, measu
                 "late_ms": max(late, default=None),
                 "coverage": round(coverage, 4),
                 "verdict": _verdict(coverage, len(values)),
+                "remarks": _remarks(inside),
             }
         )
+    return found
+
+
+def _remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Those of the last second that had any, and how a quota held the system over all of them."""
+    found = [said for row in reversed(rows) if (said := row["remark"])][:1]
+    held = [row for row in rows if row["throttled_ms"] is not None]
+    if held:
+        mean_ms, share = (float(np.mean([row[name] for row in held])) for name in ("throttled_ms", "throttled_periods"))
+        found.append(f"the quota held the system {mean_ms:.3g} ms of each second, summed over its cores, in {share:.0%} of its periods")
     return found
 
 

@@ -92,6 +92,7 @@ def _doses(record: AttemptRecord, run_dir: Path) -> list[dict[str, Any]]:
                     "measured": record.workload_doses.get(asked.name) if compiled else None,
                     "coverage": 1.0 if compiled else 0.0,
                     "verdict": "confirmed" if compiled else "inconclusive",
+                    "remarks": [],
                 }
                 | ({"off_nominal": record.off_nominal[asked.name]} if asked.name in record.off_nominal else {})
             )

@@ -207,3 +207,15 @@ def test_hidden_gpus_are_hidden_by_variables_and_an_open_device_is_found(scope: 
     assert applied.measure().given == 1
     scope.spawn(["sleep", "60"])
     assert applied.measure().given == 0, "a process without the variables sees every device"
+
+
+def test_how_long_a_quota_held_the_system_is_read_beside_the_limit(scope: Scope, tmp_path: Path) -> None:
+    able("cpu-quota")
+    applied = registry()["cpu-quota"].apply(20, {"period_ms": "10"}, context(scope, tmp_path))
+    applied.measure()
+    idle = applied.measure()
+    assert (idle.throttled_ms, idle.throttled_periods) == (0.0, 0.0)
+    scope.spawn([sys.executable, "-c", "while True: pass"])
+    assert await_true(lambda: (applied.measure().throttled_ms or 0) > 0), "one that wants the whole core is held at a fifth of it"
+    given = applied.measure()
+    assert given.given == pytest.approx(20)

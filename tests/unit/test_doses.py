@@ -1,0 +1,41 @@
+"""Doses by the second become one summary: what was read beside the dose is kept, and told."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from controller.analysis.doses import dose_summaries
+from protos.records import DOSES
+
+ROW = {
+    "agent": "a", "violation": "cpu-quota", "unit": "percent", "asked": 50.0, "given": 50.0, "source": "cpu.max", "mechanism": "m",
+    "fidelity": "exact",
+}  # fmt: skip
+
+
+def written(folder: Path, rows: list[dict[str, object]], schema: pa.Schema = DOSES) -> Path:
+    path = folder / "doses" / "trial=t" / "attempt=1" / "a.parquet"
+    path.parent.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema), path)
+    return folder
+
+
+def test_how_a_quota_held_the_system_is_told_over_the_measured_seconds_alone(tmp_path: Path) -> None:
+    held = [(0, 900.0, 1.0), (1, 300.0, 0.5), (2, 500.0, 0.9)]
+    rows = [{**ROW, "second": at, "throttled_ms": ms, "throttled_periods": share} for at, ms, share in held]
+    (summary,) = dose_summaries(written(tmp_path, rows), "t", 1, 1, 2)
+    assert summary["remarks"] == ["the quota held the system 400 ms of each second, summed over its cores, in 70% of its periods"]
+
+
+def test_the_last_remark_of_the_measured_seconds_is_the_one_that_is_told(tmp_path: Path) -> None:
+    rows = [{**ROW, "second": at, "remark": said} for at, said in ((0, "early"), (1, "late"), (2, None), (3, "after"))]
+    (summary,) = dose_summaries(written(tmp_path, rows), "t", 1, 0, 3)
+    assert summary["remarks"] == ["late"]
+
+
+def test_a_run_from_before_these_columns_is_still_read(tmp_path: Path) -> None:
+    old = pa.schema([field for field in DOSES if field.name not in ("throttled_ms", "throttled_periods", "remark")])
+    (summary,) = dose_summaries(written(tmp_path, [{**ROW, "second": 0}], old), "t", 1, 0, 1)
+    assert summary["remarks"] == [] and summary["measured"] == pytest.approx(50)
