@@ -68,7 +68,7 @@ def _text(found: dict[str, Any]) -> list[str]:
 def _policy_text(rules: dict[str, Any]) -> str:
     if "error" in rules:
         return f"allows nothing until it is mended: {rules['error']}"
-    said = [f"allows {len(rules['allow'])} of {sum(spec.axis != 'workload' for spec in CATALOGUE.values())} violations"]
+    said = [f"allows {len(rules['allow'])} of {sum(spec.on_node for spec in CATALOGUE.values())} violations"]
     said += [f"{name} up to {most:g} {CATALOGUE[name].unit}" for name, most in rules["doses"].items()]
     if rules["cores"] is not None:
         said.append(f"on cores {', '.join(map(str, rules['cores']))}")

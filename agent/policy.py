@@ -32,7 +32,7 @@ class Policy:
     """Doses in the catalogue's unit. `source` is where it stands, None for that of a node without a file."""
 
     source: Path | None = None
-    allow: tuple[str, ...] = tuple(name for name, spec in CATALOGUE.items() if spec.axis != "workload" and spec.undo in ("A", "B"))
+    allow: tuple[str, ...] = tuple(name for name, spec in CATALOGUE.items() if spec.on_node and spec.undo in ("A", "B"))
     doses: Mapping[str, float] = field(default_factory=dict)
     cores: tuple[int, ...] | None = None
     memory_left_bytes: int = 0
@@ -103,8 +103,8 @@ def parse(document: Document, path: Path) -> Policy:
 
 
 def _known(document: Document, at: tuple[str | int, ...], name: Any) -> None:
-    if CATALOGUE.get(name) is None or CATALOGUE[name].axis == "workload":
-        able = ", ".join(n for n, spec in CATALOGUE.items() if spec.axis != "workload")
+    if CATALOGUE.get(name) is None or not CATALOGUE[name].on_node:
+        able = ", ".join(n for n, spec in CATALOGUE.items() if spec.on_node)
         document.fail(at, f"{name!r} is no violation of a machine (there are {able})")
 
 

@@ -30,6 +30,7 @@ conditions:
                                                                          #   {steps: [10, 50], each: 5s}
                                                                          #   {pulse: [0, 80], every: 10s, for: 2s}
                                                                          #   {signal: load.csv} with columns second and dose
+  elsewhere:    {hardware: {nodes: {where: "cpu_model =~ 'EPYC'"}}}   # the same system on another machine
   no-aes:       {hardware: {mask-isa: {features: [aes]}}}          # with what no processor has without it (vaes)
   old-kernel:   {hardware: {no-io-uring: {errno: ENOSYS}}}
   small-memory: {hardware: {memory: {dose: [256, 512], unit: MiB}}}
@@ -76,7 +77,7 @@ def _details(spec: ViolationSpec) -> list[str]:
             spec.tolerance_abs > 0
         )
         lines.append(f"- counts as given within {' or '.join(wide) or 'nothing: exactly the dose'}" + _other_units(spec))
-    if spec.axis != "workload":
+    if spec.on_node:
         lines.append(f"- undo: {UNDO_CLASSES[spec.undo]}; after {_time(spec.longest_s)} at the latest")
     if spec.varies:
         lines.append("- its dose can follow a profile over time")

@@ -43,6 +43,7 @@ class AttemptRecord:
     warmup_s: int
     measure_s: int
     load_agents: tuple[str, ...]
+    target_agent: str = ""  # where the system ran; "" in records from before this was kept
     applied: tuple[Mapping[str, Any], ...] = ()  # Violate's answer: violation, unit, asked, mechanism, fidelity, at_second
     target: Mapping[str, Any] = field(default_factory=dict)  # Finish's `target`: cpu_ns over the measured window, rss_bytes
     workload_doses: Mapping[str, float] = field(default_factory=dict)  # measured on the compiled trace

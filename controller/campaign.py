@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -36,6 +37,7 @@ from controller.fields import (
     at_most_share,
     at_most_time,
 )
+from controller.where import compile_where
 from protos.violation_options import WrongOption, near, options_of
 from protos.violations import CATALOGUE, ViolationSpec
 from traces.document import Document, load_document
@@ -144,13 +146,25 @@ class System(_Model):
         return name
 
 
+def _where(text: str) -> str:
+    try:
+        compile_where(text)
+    except InvalidInput as error:
+        raise ValueError(str(error).removeprefix("where: ")) from None
+    return text
+
+
+Where = Annotated[str, AfterValidator(_where)]
+"""An expression over the labels of nodes (controller.where)."""
+
+
 class TargetNode(_Model):
-    where: str | None = None
+    where: Where | None = None
     cores: tuple[int, ...] = (0,)
 
 
 class LoadNodes(_Model):
-    where: str | None = None
+    where: Where | None = None
     count: int = Field(default=1, ge=1)
     cores: tuple[int, ...] = (1,)
 
@@ -437,6 +451,11 @@ def _asked(axis: str, name: str, raw: Any, folder: Path) -> list[AskedViolation]
         text = options_of(spec, {k: v for k, v in fields.items() if k not in ("dose", "unit")})
     except WrongOption as error:
         raise _BadDose((error.key,) if error.key else (), str(error)) from None
+    if spec.stage == "place":
+        try:
+            _where(text["where"])
+        except ValueError as error:
+            raise _BadDose(("where",), str(error)) from None
     dose = fields.get("dose", spec.high)
     given = dose if isinstance(dose, list) else [dose]
     if not given:

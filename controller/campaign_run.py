@@ -19,7 +19,8 @@ from controller.campaign import Campaign, load_campaign
 from controller.fleet import FleetOptions, make_fleet
 from controller.journal import Journal
 from controller.link import LinkServer
-from controller.plan import NodeInfo, Plan, make_plan, placed_again
+from controller.placement import NodeInfo
+from controller.plan import Plan, make_plan, placed_again
 from controller.plan_text import notes, plan_text
 from controller.progress import Progress, human_duration
 from controller.runner import Runner

@@ -22,8 +22,8 @@ def why_not(
     """Why a node with these capabilities, cores and topology cannot do it beside a system on `target_cores`, for so many
     `seconds`; None where it can.
     """
-    if CATALOGUE[asked.name].axis == "workload":
-        return None  # made in the trace, so any node can
+    if not CATALOGUE[asked.name].on_node:
+        return None  # made in the trace, or by the choice of the node, so any node can
     able = capabilities.get(asked.name, _UNKNOWN)
     if not able["supported"]:
         return str(able.get("reason") or "not supported")

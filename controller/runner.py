@@ -147,7 +147,7 @@ class Runner:
 
     def _ever_served(self, trial: Trial, got: Gathered) -> bool:
         """Whether the variant became ready, in this attempt or before. What a violation keeps from starting is a result."""
-        violated = any(CATALOGUE[v.name].stage == "deploy" for v in trial.violations)
+        violated = any(CATALOGUE[v.name].stage in ("deploy", "place") for v in trial.violations)
         return violated or bool(got.ready) or trial.variant in self._served
 
     def _scrape_targets(self, trial: Trial) -> dict[str, str]:
@@ -197,6 +197,7 @@ class Runner:
             failure_class=judged.failure_class,
             warmup_s=phases.warmup_s,
             measure_s=phases.measure_s,
+            target_agent=trial.target_agent,
             load_agents=trial.load_agents,
             applied=tuple(self._at_second(a, got) for a in got.applied),
             target=target,

@@ -7,8 +7,8 @@ from typing import Literal
 from protos.topology import PLACES
 
 Axis = Literal["sharing", "hardware", "workload"]
-Stage = Literal["deploy", "violate", "compile"]
-"""When it takes hold: before the system starts, on the running system, or in the trace before the plan is made."""
+Stage = Literal["deploy", "violate", "compile", "place"]
+"""When it takes hold: before the system starts, on the running system, in the trace before the plan is made, or by where the trial runs."""
 UndoClass = Literal["A", "B", "C", "D"]
 """What has to be taken back. A: nothing, it lies in a process and ends with it. B: a kernel object of our own (cgroup, namespace, link).
 C: a value of the machine that others see, so the node's policy must allow it. D: a reboot or a driver's reload: refused."""
@@ -73,6 +73,11 @@ class ViolationSpec:
     hazards: str = ""  # what may go wrong beside the system under test
     varies: bool = False  # its dose can follow a profile: what the agent applies has `set(dose)`
     longest_s: float = 86_400.0  # the guard takes it back after this time at the latest, whatever was asked
+
+    @property
+    def on_node(self) -> bool:
+        """Whether it is an agent that does it to its node."""
+        return self.stage in ("deploy", "violate")
 
     @property
     def is_switch(self) -> bool:
@@ -224,6 +229,13 @@ _ALL = (
         mechanisms=("stress-ng under a cgroup quota (proxy: CPU is what is held, whatever it does with it)",),
         needs="stress-ng, and a writable cpu cgroup", measured_by="the cgroup's CPU time", undo="B", varies=True,
         hazards="a stressor that waits (for a disk, a peer) uses less than it may: then the dose is not confirmed",
+    ),
+    ViolationSpec(
+        "nodes", "hardware", "place", "the machine is the one that it was tuned on", "on", 1, 1, tolerance=0.0,
+        options={"where": Told(r".{1,400}", "an expression over labels of nodes, such as cpu_model =~ 'EPYC'", required=True)},
+        mechanisms=("another node of the fleet, on a machine of its own",), needs="a second machine whose labels the expression matches",
+        measured_by="the agent that started the system, and its machine",
+        hazards="what else differs between two machines differs too: kernel, network, neighbours; perhaps also where the load comes from",
     ),
     ViolationSpec(
         "cpu-quota", "hardware", "violate", "the machine has this much CPU", "percent", 1, 10000,

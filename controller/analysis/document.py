@@ -13,6 +13,7 @@ from controller.analysis.trial import trial_entry
 from controller.analysis.workloads import workloads_off_nominal
 from controller.attempts import AttemptRecord
 from controller.campaign import Design, FallsBack, Objectives
+from protos.violations import CATALOGUE
 
 SCHEMA_VERSION = 1
 
@@ -34,7 +35,9 @@ def build_document(
     as the journal has them.
     """
     goodput_us = objectives.goodput_us
-    hardware = {r.condition for r in records if any(v.axis == "hardware" for v in r.violations)}
+    # CPU time of two machines cannot be compared, so on another one what a request costs says nothing of the path that it took.
+    moved = {r.condition for r in records if any(CATALOGUE[v.name].stage == "place" for v in r.violations)}
+    hardware = {r.condition for r in records if any(v.axis == "hardware" for v in r.violations)} - moved
     entries = outcomes([trial_entry(record, run_dir, goodput_us) for record in records], hardware, falls_back)
     scores = retentions(entries, _seconds_of(records, run_dir, goodput_us), looks_of(design))
     return {

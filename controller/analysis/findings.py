@@ -36,8 +36,20 @@ def findings(entries: Sequence[Mapping[str, Any]], scores: Sequence[Score]) -> l
     if invalid:
         found.append(f"{len(invalid)} attempts were not believed and left out: {', '.join(dict.fromkeys(invalid[:5]))}.")
     if believed:
-        found.append("Holds for this machine and this day: one machine proves little about others.")
+        found += _machines(believed)
     return found
+
+
+def _machines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the machines of a run allow to say."""
+    home = {e["target_agent"] for e in entries if e["condition"] == NOMINAL}
+    others = {e["target_agent"] for e in entries} - home
+    if not others:
+        return ["Holds for this machine and this day: one machine proves little about others."]
+    where = f"{', '.join(sorted(home)) or 'no node'} (nominal) and {', '.join(sorted(others))}"
+    return [
+        f"Holds for {where} on this day. What the conditions on another node show is all in which those differ, not one feature of them."
+    ]
 
 
 def stopping(design: Design, looks: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -36,6 +36,8 @@ def trial_entry(record: AttemptRecord, run_dir: Path, goodput_us: float | None) 
         "attempt": record.attempt,
         "block": record.block,
         "order": record.order,
+        "target_agent": record.target_agent,
+        "load_agents": list(record.load_agents),
         "verdict": record.verdict,
         "reasons": list(record.reasons),
         "outcome": record.outcome,
@@ -81,17 +83,18 @@ def _doses(record: AttemptRecord, run_dir: Path) -> list[dict[str, Any]]:
     measured = {d["violation"] for d in found}
     for asked in record.violations:
         if asked.name not in measured:
-            compiled = CATALOGUE[asked.name].stage == "compile"
+            compiled, placed = (CATALOGUE[asked.name].stage == stage for stage in ("compile", "place"))
+            told = compiled or placed
             found.append(
                 {
                     "violation": asked.name,
                     "unit": asked.unit,
                     "asked": asked.dose,
-                    "mechanism": "transform of the trace" if compiled else "",
-                    "fidelity": "exact" if compiled else "",
-                    "measured": record.workload_doses.get(asked.name) if compiled else None,
-                    "coverage": 1.0 if compiled else 0.0,
-                    "verdict": "confirmed" if compiled else "inconclusive",
+                    "mechanism": "transform of the trace" if compiled else f"on node {record.target_agent}" if placed else "",
+                    "fidelity": "exact" if told else "",
+                    "measured": record.workload_doses.get(asked.name) if compiled else 1.0 if placed else None,
+                    "coverage": 1.0 if told else 0.0,
+                    "verdict": "confirmed" if told else "inconclusive",
                     "remarks": [],
                 }
                 | ({"off_nominal": record.off_nominal[asked.name]} if asked.name in record.off_nominal else {})

@@ -26,6 +26,9 @@ _METRIC_NAMES = {
     "efficiency": "requests per CPU second",
 }
 
+_SHOWN = {"cpu_model": "", "cores": " cores", "mem_gib": " GiB", "kernel": ""}
+"""Of a node's labels, those by which a reader knows the machine."""
+
 
 def write_report(
     run_dir: Path,
@@ -50,6 +53,7 @@ def write_report(
         "time_lines": time_lines(entries, run_dir, by_attempt),
         "doses": [{"trial": e["id"], **d} for e in entries for d in e["dose"]],
         "clocks": [{"trial": r.trial, **c} for r in records for c in r.clock.values() if c],
+        "placed": ran_on(entries, nodes),
         "nodes": nodes,
         "versions": versions,
     }
@@ -94,6 +98,18 @@ def banner(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         )
         return {"kind": "suspect", "text": text, **counts}
     return {"kind": "valid", "text": f"All {counts['valid']} attempts are valid.", **counts}
+
+
+def ran_on(entries: Sequence[Mapping[str, Any]], nodes: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Which node each condition's systems ran on, what it is, and where their load came from; a row for each of what differs."""
+    rows = []
+    for condition in ordered_conditions(entries):
+        mine = [e for e in entries if e["condition"] == condition and e["target_agent"]]
+        for target, loads in dict.fromkeys((e["target_agent"], tuple(e["load_agents"])) for e in mine):
+            labels = nodes.get(target, {}).get("labels", {})
+            words = [f"{labels[name]}{unit}" for name, unit in _SHOWN.items() if name in labels]
+            rows.append({"condition": condition, "node": target, "machine": ", ".join(words), "load": ", ".join(loads)})
+    return rows
 
 
 def retention_table(document: Mapping[str, Any], metric: str) -> dict[str, Any] | None:

@@ -47,7 +47,7 @@ def wait_until(check, seconds: float = 8.0) -> bool:
 
 
 def test_the_catalogue_and_the_agents_violations_are_the_same() -> None:
-    assert set(registry()) == {n for n, spec in CATALOGUE.items() if spec.axis != "workload"}
+    assert set(registry()) == {n for n, spec in CATALOGUE.items() if spec.on_node}
 
 
 @needs_cgroups

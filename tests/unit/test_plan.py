@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.campaign import Campaign, Violated, load_campaign
-from controller.plan import NodeInfo, Plan, make_plan, placed_again
+from controller.placement import NodeInfo
+from controller.plan import Plan, make_plan, placed_again
 from controller.where import compile_where
 from traces.errors import InvalidInput, PreflightFailed
 

@@ -41,7 +41,7 @@ def test_a_policy_is_read_in_the_catalogues_units(rules: Path) -> None:
 
 def test_a_node_without_a_file_allows_what_ends_with_its_process_or_is_an_object_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = Policy()
-    for name, spec in ((n, s) for n, s in CATALOGUE.items() if s.axis != "workload"):
+    for name, spec in ((n, s) for n, s in CATALOGUE.items() if s.on_node):
         assert (plain.why_not(name, 1) is None) == (spec.undo in ("A", "B")), name
 
 
