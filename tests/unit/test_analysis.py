@@ -18,7 +18,8 @@ from traces.plots import Line, Plot, draw, linear_axis, log_axis
 
 def entry(variant: str, condition: str, block: int, p50: float, **more: Any) -> dict[str, Any]:
     return {
-        "id": f"{variant}-{condition}-{block}", "variant": variant, "condition": condition, "target_agent": "a", "block": block, "attempt": 1,
+        "id": f"{variant}-{condition}-{block}", "variant": variant, "condition": condition, "block": block, "attempt": 1,
+        "target_agent": "a",
         "verdict": "valid", "outcome": "functions", "failure_class": None, "scheduled": 100, "completed": 100, "rate_due_per_s": 100.0,
         "goodput_per_s": 90.0, "requests_per_cpu_s": 1000.0, "response_us": {"p50": p50, "p99": 10 * p50, "p99_9": None}, "dose": [],
     } | more  # fmt: skip
