@@ -13,6 +13,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent import cpuid
+
 _LOADERS = ("/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-x86-64.so.2")
 _REGISTERS = ("eax", "ebx", "ecx", "edx")
 _PROBE_S = 5.0
@@ -144,6 +146,15 @@ def _levels(masked: Collection[str]) -> dict[str, str]:
             "MKL_ENABLE_INSTRUCTIONS": "AVX2",
         }
     return {}
+
+
+def still_shown(features: Collection[str], env: Mapping[str, str]) -> tuple[str, ...]:
+    """Those of the features that the instruction CPUID shows to a child with these variables: it heeds no variable. () where it cannot be
+    executed.
+    """
+    said = cpuid.shown(env)
+    chosen = [FEATURES[name] for name in FEATURES if name in features]
+    return tuple(each.name for each in chosen if said.get((each.leaf, each.register), 0) >> each.bit & 1)
 
 
 def seen(env: Mapping[str, str]) -> dict[str, dict[str, bool]]:
