@@ -201,6 +201,8 @@ class DoseWatch:
                             "cpu_percent": reading.cpu_percent,
                             "throttled_ms": reading.throttled_ms,
                             "throttled_periods": reading.throttled_periods,
+                            "major_faults_per_s": reading.major_faults_per_s,
+                            "swapped_mib": reading.swapped_mib,
                             "remark": reading.remark,
                             "mechanism": d.applied.mechanism,
                             "fidelity": d.applied.fidelity,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agent import marks
-from agent.snapshot import cgroups, network, processes, rules
+from agent.snapshot import cgroups, network, processes, rules, swap_areas
 from agent.undo import FAILED, FOREIGN, UNDONE, run_step
 
 _PROGRAMS: Mapping[str, str] = {
@@ -73,6 +73,7 @@ def find(state_dir: Path, root: Path = Path("/")) -> list[Leftover]:
     found += [Leftover("offspec", f"{kind} {name}") for kind in ("our link", "our queue") for name in net.get(kind, {})] * (not living)
     found += [Leftover("offspec", f"firewall rule: {rule}") for rule in fire["our rule"] if orphaned(_lease_of_rule(rule))]
     found += _spaces(root, living)
+    found += [_swap(path) for path in swap_areas(root)["our swap"] if not any(path.startswith(folder) for _, folder in living.values())]
     found += [Leftover("offspec", f"folder {path} (no longer used by anybody?)") for path in _temporary(root) if not _in_use(path, living)]
     return [*found, *of_others(_running(), net.get("queue", {}), list(fire["rule"]), root)]
 
@@ -110,6 +111,10 @@ def _scopes(running: Mapping[str, str], groups: Mapping[str, str]) -> list[Lefto
 def _spaces(root: Path, living: Mapping[str, Any]) -> list[Leftover]:
     named = [path.name for path in (root / "run/netns").glob(f"{marks.NAMESPACE}*")]
     return [Leftover("offspec", f"network namespace {name}") for name in named if not any(lease in name for lease in living)]
+
+
+def _swap(path: str) -> Leftover:
+    return Leftover("offspec", f"swap area {path}", {"kind": "swap", "path": path, "lift": []})
 
 
 def _temporary(root: Path) -> list[Path]:

@@ -155,17 +155,41 @@ class Scope:
     def limits_memory(self) -> bool:
         return "memory" in self._at
 
-    def set_memory_limit(self, limit_bytes: int | None) -> None:
-        """At most so much memory, page cache included, and no swap beside it; None takes the limit away."""
+    def set_memory_limit(self, limit_bytes: int | None, swap_bytes: int = 0) -> None:
+        """At most so much memory, page cache included, and so much swap beside it; None takes the limit away."""
+        if limit_bytes is None:
+            for path, text in self.memory_lifts():
+                path.write_text(text)
+            return
         folder = self._at["memory"]
         if self.version == 2:
-            (folder / "memory.max").write_text("max" if limit_bytes is None else str(limit_bytes))
-            _write_if_there(folder / "memory.swap.max", "max" if limit_bytes is None else "0")
+            (folder / "memory.max").write_text(str(limit_bytes))
+            _write_if_there(folder / "memory.swap.max", str(swap_bytes))
             return
         # Memory with swap may never be the smaller of the two: a limit goes in from below, and out from above.
-        names = ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]
-        for name in names if limit_bytes is not None else reversed(names):
-            _write_if_there(folder / name, "-1" if limit_bytes is None else str(limit_bytes))
+        (folder / "memory.limit_in_bytes").write_text(str(limit_bytes))
+        _write_if_there(folder / "memory.memsw.limit_in_bytes", str(limit_bytes + swap_bytes))
+
+    def memory_lifts(self) -> list[tuple[Path, str]]:
+        """What takes a limit of memory away: which text goes into which file, in this order. Swap accounting is not in every kernel."""
+        v2, v1 = ("memory.swap.max", "memory.max"), ("memory.memsw.limit_in_bytes", "memory.limit_in_bytes")
+        names, text = (v2, "max") if self.version == 2 else (v1, "-1")
+        return [(path, text) for name in names if (path := self._at["memory"] / name).exists()]
+
+    def swapped_bytes(self) -> int | None:
+        """How much of it lies in swap; None where nobody keeps that."""
+        current = self._at["memory"] / "memory.swap.current"
+        if current.exists():
+            return int(current.read_text())
+        return self._memory_stat().get("swap")
+
+    def major_faults(self) -> int | None:
+        """How often its processes had to wait for a page from a disk, so far."""
+        return self._memory_stat().get("pgmajfault")
+
+    def _memory_stat(self) -> dict[str, int]:
+        lines = (self._at["memory"] / "memory.stat").read_text().splitlines()
+        return {name: int(value) for name, value in (line.split() for line in lines)}
 
     def memory_limit_bytes(self) -> int | None:
         """The limit in force, read back; None without one."""

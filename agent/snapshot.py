@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.marks import CGROUP, FOLDER_MARK, LINK, NAMESPACE, QDISC_MAJOR, RULE, TEMPORARY, TOKEN
+from agent.undo import swaps
 
 SETTINGS = (
     "proc/sys/kernel/{io_uring_disabled,numa_balancing,perf_event_paranoid,sched_rt_runtime_us,sched_rt_period_us,timer_migration}",
@@ -34,7 +35,9 @@ SETTINGS = (
     "sys/class/net/*/{mtu,tx_queue_len,gro_flush_timeout}",
 )
 """The values that a violation may touch, now or one day; {a,b} stands for either."""
-_MARKED = ("process", "cgroup", "namespace", "our link", "our queue", "our rule", "our mount", "folder", "cache group", "journal")
+_MARKED = (
+    "process", "cgroup", "namespace", "our link", "our queue", "our rule", "our mount", "our swap", "folder", "cache group", "journal",
+)  # fmt: skip
 _KEPT = ("setting", "agent")
 _TOOL_S = 5.0
 
@@ -117,6 +120,7 @@ def take(state_dir: Path, mine: Callable[[str], bool], work: Path | None = None,
             **_named(root),
             **mounts(root),
             **rules(),
+            **swap_areas(root),
         }
     )
 
@@ -227,6 +231,14 @@ def mounts(root: Path) -> dict[str, dict[str, str]]:
         words, _, kind = line.partition(" - ")
         point = words.split()[4]
         found["our mount" if f"/{TEMPORARY}" in point else "mount"][point] = " ".join(kind.split()[:2])
+    return found
+
+
+def swap_areas(root: Path) -> dict[str, dict[str, str]]:
+    """Swap areas in use -> their size in bytes."""
+    found: dict[str, dict[str, str]] = {"our swap": {}, "swap": {}}
+    for path, (size, _) in swaps(root / "proc/swaps").items():
+        found["our swap" if Path(path).name.startswith(TEMPORARY) else "swap"][path] = str(size)
     return found
 
 

@@ -5,9 +5,11 @@ A step is a JSON object:
     {"kind": "scope", "name", "paths": [cgroup directories], "token": "OFFSPEC_SCOPE=..."}   kill everything in it, remove it
     {"kind": "tree", "path", "mark"}   remove a directory of ours (it holds a file named like `mark`)
     {"kind": "setting", "path", "ours", "old"}   put the old value back into a file of the kernel, if it still holds ours
+    {"kind": "swap", "path", "lift": [[file, text]]}   write the texts (limits of our cgroups), swap off our file, remove it
 Running a step twice is harmless. The journal is `<state_dir>/undo/<boot id>-<lease>.jsonl`; while its owner lives it is locked.
 """
 
+import ctypes
 import errno
 import fcntl
 import json
@@ -46,6 +48,8 @@ def run_step(step: Step) -> str:
             return _remove_tree(Path(step["path"]), str(step["mark"]))
         if step["kind"] == "setting":
             return _put_back(Path(step["path"]), str(step["ours"]), str(step["old"]))
+        if step["kind"] == "swap":
+            return _swap_off(Path(step["path"]), step["lift"])
     except (OSError, KeyError, TypeError, ValueError) as error:
         print(f"offspec: undo of {step.get('kind')} failed: {error}", file=sys.stderr)
         return FAILED
@@ -196,6 +200,37 @@ def _put_back(path: Path, ours: str, old: str) -> str:
         return FOREIGN
     path.write_text(old)
     return UNDONE if path.read_text().strip() == old else FAILED
+
+
+def swaps(table: Path = Path("/proc/swaps")) -> dict[str, tuple[int, int]]:
+    """Swap areas in use: path -> (size, used) in bytes. Empty where the kernel has none (proc_swaps(5))."""
+    try:
+        lines = table.read_text().splitlines()[1:]
+    except FileNotFoundError:
+        return {}
+    words = [line.split() for line in lines]
+    return {each[0].replace("\\040", " "): (int(each[2]) * 1024, int(each[3]) * 1024) for each in words}
+
+
+def _swap_off(path: Path, lift: list[list[str]]) -> str:
+    """What lies in it comes back into memory, so the limits that sent it there go first."""
+    if not path.name.startswith("offspec-") or any("/offspec/" not in file for file, _ in lift):
+        return FOREIGN
+    for file, text in lift:
+        try:
+            Path(file).write_text(text)
+        except FileNotFoundError:
+            continue  # its scope has ended
+    libc = ctypes.CDLL(None, use_errno=True)
+    deadline = time.monotonic() + _KILL_WAIT_S
+    while str(path.resolve()) in swaps() and libc.swapoff(os.fsencode(path)) != 0:
+        number = ctypes.get_errno()
+        # Linux 6.18 says so with memory to spare while the system itself fetches pages of it; what has come back stays, so try again.
+        if number != errno.ENOMEM or time.monotonic() > deadline:
+            raise OSError(number, os.strerror(number))
+        time.sleep(0.01)
+    path.unlink(missing_ok=True)
+    return UNDONE
 
 
 class UndoJournal:

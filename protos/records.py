@@ -90,6 +90,8 @@ DOSES = pa.schema(
         ("cpu_percent", pa.float64()),  # of one core, that the neighbour itself took in that second; null: nobody keeps that
         ("throttled_ms", pa.float64()),  # that a quota held the system in that second, summed over its cores; null: it has none
         ("throttled_periods", pa.float64()),  # share of the quota's periods in which it did
+        ("major_faults_per_s", pa.float64()),  # of the system, where its memory is what is violated
+        ("swapped_mib", pa.float64()),  # of the system, at the end of that second
         ("remark", pa.string()),  # what else was read that bounds the claim, in words
         ("late_ms", pa.float64()),  # of a dose over time: how late its changes came in this second, at worst; null: none was due
         ("mechanism", pa.string()),

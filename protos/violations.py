@@ -297,6 +297,14 @@ _ALL = (
         measured_by="numa_maps of every process", undo="A", hazards="such memory may be small: a system that needs more is killed",
     ),
     ViolationSpec(
+        "swap-tier", "hardware", "deploy", "all of its memory is DRAM", "MiB", 1, 1 << 24, aliases={"GiB": 1024.0, "KiB": 1 / 1024},
+        options={"swap_mib": _MIB}, tolerance=0.01,
+        mechanisms=("cgroup memory limit over the node's own swap (proxy)", "cgroup memory limit over a swap file of ours (proxy)"),
+        needs="a writable memory cgroup; swap that is free, else root and a folder on ext4 or xfs",
+        measured_by="the limit in force, read back; its pages in swap and its major faults beside it", undo="C",
+        hazards="a swap area is the whole machine's: others that are short of memory use it too, and its disk is loaded",
+    ),
+    ViolationSpec(
         "no-gpu", "hardware", "deploy", "the machine has a GPU", "on", 1, 1, tolerance=0.0,
         mechanisms=("variables of CUDA, HIP, ROCr and SYCL (proxy)",), needs="a GPU",
         measured_by="every process carries the variables, and none has a GPU's device file open", undo="A",

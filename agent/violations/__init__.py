@@ -43,8 +43,9 @@ class Capability:
 class Reading:
     """The dose given since the last reading, in the catalogue's unit, and where that was read. None: could not be read. `cpu_percent` is
     what the neighbour took of a core for it, dose or not; None: nobody keeps that, or nothing of ours runs. `throttled_ms` is how long
-    the system was held by its quota since then, summed over its cores, and `throttled_periods` in which share of the periods.
-    `remark` is what else was read that bounds the claim, in words.
+    the system was held by its quota since then, summed over its cores, and `throttled_periods` in which share of the periods;
+    `major_faults_per_s` how often it waited for a page from a disk, `swapped_mib` how much of it lies in swap. `remark` is what else was
+    read that bounds the claim, in words.
     """
 
     given: float | None
@@ -52,6 +53,8 @@ class Reading:
     cpu_percent: float | None = None
     throttled_ms: float | None = None
     throttled_periods: float | None = None
+    major_faults_per_s: float | None = None
+    swapped_mib: float | None = None
     remark: str | None = None
 
 

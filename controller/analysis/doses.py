@@ -10,6 +10,7 @@ from controller.analysis.tables import read_table
 from protos.violations import CATALOGUE, ViolationSpec
 
 _CONFIRMED, _PARTIAL = 0.9, 0.5
+_SWAPPED_MIB = 1.0
 MOST_LATE_MS = 50.0
 """A dose over time that changes later than this after its time was not right in that second."""
 
@@ -63,6 +64,11 @@ def _remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if held:
         mean_ms, share = (float(np.mean([row[name] for row in held])) for name in ("throttled_ms", "throttled_periods"))
         found.append(f"the quota held the system {mean_ms:.3g} ms of each second, summed over its cores, in {share:.0%} of its periods")
+    swapped = [row for row in rows if row["swapped_mib"] is not None and row["major_faults_per_s"] is not None]
+    if swapped:
+        mean_mib, faults = (float(np.mean([row[name] for row in swapped])) for name in ("swapped_mib", "major_faults_per_s"))
+        fits = "" if mean_mib >= _SWAPPED_MIB else ": the system fits into its fast memory"
+        found.append(f"{mean_mib:.3g} MiB of the system lay in swap, {faults:.3g} major faults a second{fits}")
     return found
 
 
