@@ -199,9 +199,8 @@ impl Lane for Datagram {
                     break;
                 }
                 pending.times_out(now, book);
-                if pending.sent_ns != 0 {
-                    self.line.take(self.unexpired);
-                }
+                // Also what has not left: nobody would ever answer it, and its place would stay taken.
+                self.line.take(self.unexpired);
             }
             self.unexpired += 1;
         }

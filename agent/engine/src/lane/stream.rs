@@ -191,25 +191,25 @@ impl Stream {
     /// Ends the request that an answer is for. False: nobody asked.
     fn answer(&mut self, of: Of, settle: impl FnOnce(&mut Self, Pending, u64)) -> bool {
         let number = self.number(of);
-        match self.line.take(number) {
-            Some(pending) if pending.sent_ns != 0 => {
-                let bytes = self.arrived - self.session.unread() as u64 - self.used;
-                self.used += bytes;
-                self.answered += 1;
-                if self.answered >= self.life {
-                    // It did not part when it was thought to.
-                    self.life = self.life.saturating_mul(2);
-                    self.freed_ns = now_ns();
-                }
-                self.backoff_ns = FIRST_BACKOFF_NS;
-                settle(self, pending, bytes);
-                true
-            }
-            // Answers by number may come for what we have given up.
-            None => matches!(of, Of::Number(_)),
-            // An answer to what was never asked.
-            Some(_) => false,
+        // What has not left yet cannot have been answered, and stays in line: it may leave elsewhere.
+        if self.line.get_mut(number).is_some_and(|pending| pending.sent_ns == 0) {
+            return false;
         }
+        let Some(pending) = self.line.take(number) else {
+            // Answers by number may come for what we have given up.
+            return matches!(of, Of::Number(_));
+        };
+        let bytes = self.arrived - self.session.unread() as u64 - self.used;
+        self.used += bytes;
+        self.answered += 1;
+        if self.answered >= self.life {
+            // It did not part when it was thought to.
+            self.life = self.life.saturating_mul(2);
+            self.freed_ns = now_ns();
+        }
+        self.backoff_ns = FIRST_BACKOFF_NS;
+        settle(self, pending, bytes);
+        true
     }
 
     fn number(&self, of: Of) -> u64 {
