@@ -65,8 +65,8 @@ class EngineSecond:
     backlog: int  # due but not yet written (send buffers full or not connected)
     send_buffer_full: int  # writes that the kernel took only in part
     reconnects: int
-    gap_due: bytes  # HDR V2 of 2 digits: gaps between the arrivals of this thread's schedule; empty bytes in a closed loop
-    gap_sent: bytes  # the same of the requests as they left
+    gap_due: bytes  # HDR V2 of 2 digits: gaps of the schedule between requests that left one after the other; empty bytes in a closed loop
+    gap_sent: bytes  # the same pairs as they left; none that the server kept waiting
     kernel_sent: bytes  # HDR V2 of 2 digits: from our stamp before a write to the kernel's (SO_TIMESTAMPING); empty: not asked
     kernel_read: bytes  # from the kernel's stamp of bytes come in to ours after the read
 

@@ -204,7 +204,7 @@ impl Pacer {
             }
             let awaited = self.awaited(&book);
             walls.saw(awaited);
-            let next_due = self.next_due(now);
+            let next_due = self.next_due(now, &book);
             if next_due.is_none() && self.feed.is_none() && self.routes.waiting() == 0 && awaited == 0 {
                 break;
             }
@@ -307,12 +307,12 @@ impl Pacer {
     }
 
     /// When the next row is due; None: unknown, or not a matter of time. A closed loop opens at T0.
-    fn next_due(&self, now: i64) -> Option<i64> {
+    fn next_due(&self, now: i64, book: &Book) -> Option<i64> {
         let row = self.chunk.rows.get(self.at)?;
         match self.orders.window {
             0 => Some(self.t0_ns.saturating_add(row.due_ns)),
             _ if self.t0_ns > now => Some(self.t0_ns),
-            _ => self.users.next_ready_ns(),
+            _ => self.users.next_ready_ns(now, book.open()),
         }
     }
 
@@ -339,7 +339,7 @@ impl Pacer {
             self.at += 1;
             let second = self.second_of(due_ns);
             self.outcome.last_due_ns = due_ns;
-            book.scheduled(second, row.slot, due_ns);
+            book.scheduled(second, row.slot);
             let request = Request { row, due_ns, second, resent: false };
             if self.orders.late != Late::Send && now.saturating_sub(due_ns) > self.orders.late_after_ns {
                 request.end(0, 0, End::Dropped, book);
@@ -514,7 +514,7 @@ impl Pacer {
         self.dial(now);
         let now_second = self.second_of(now);
         let more_to_come = self.feed.is_some() || self.at < self.chunk.rows.len();
-        let next = match self.next_due(now) {
+        let next = match self.next_due(now, book) {
             Some(due) => self.second_of(due),
             None if !more_to_come => i64::MAX,
             None if self.orders.window > 0 => now_second,
@@ -542,7 +542,8 @@ impl Pacer {
                 let due_ns = if self.orders.window > 0 { now } else { self.t0_ns.saturating_add(row.due_ns) };
                 let second = self.second_of(due_ns);
                 self.outcome.last_due_ns = due_ns;
-                book.scheduled(second, row.slot, due_ns);
+                // Counted, not logged: nothing is known of them but their place in the trace.
+                book.scheduled(second, row.slot);
                 book.ended(second, row.slot, End::Unsent);
                 book.close_before(second);
             }

@@ -89,8 +89,9 @@ pub struct TokenTimes {
     pub tpot: Histogram<u32>,
 }
 
-/// Gaps between arrivals as one thread's schedule has them, and as they left; two digits, so that they are small enough to be made
-/// every second.
+/// Gaps between requests that left one thread one after the other, as its schedule has them and as they left; two digits, so that they
+/// are small enough to be made every second. Only of those that nothing but ourselves kept: after a stall of the server the rest leave
+/// when it lets them, which says nothing of us.
 pub struct Gaps {
     pub due: Histogram<u32>,
     pub sent: Histogram<u32>,
@@ -283,8 +284,8 @@ pub struct Book {
     thread: usize,
     gaps: Option<Box<Gaps>>,
     kernel: Option<Box<KernelTimes>>,
-    last_due_ns: i64,
-    last_sent_ns: i64,
+    /// When the request that left last was due and left, if nothing but ourselves kept it.
+    last_free: Option<(i64, i64)>,
     /// None: nobody wants each request.
     log: Option<Vec<LogRow>>,
 }
@@ -307,8 +308,7 @@ impl Book {
             thread,
             gaps: None,
             kernel: None,
-            last_due_ns: i64::MIN,
-            last_sent_ns: i64::MIN,
+            last_free: None,
             log: None,
         }
     }
@@ -357,14 +357,8 @@ impl Book {
         (counts, times.get_or_insert_with(|| self.spare.take()))
     }
 
-    pub fn scheduled(&mut self, second: i64, op: u16, due_ns: i64) {
+    pub fn scheduled(&mut self, second: i64, op: u16) {
         self.open += 1;
-        if let Some(gaps) = &mut self.gaps {
-            if self.last_due_ns != i64::MIN {
-                gaps.due.saturating_record((due_ns - self.last_due_ns).max(1) as u64);
-            }
-            self.last_due_ns = due_ns;
-        }
         let second = self.seconds.at(second);
         second.open += 1;
         second.op(op).counts.scheduled += 1;
@@ -374,16 +368,21 @@ impl Book {
         if self.first_send_ns == 0 {
             self.first_send_ns = stamp_ns;
         }
-        if let Some(gaps) = &mut self.gaps {
-            if self.last_sent_ns != i64::MIN {
-                gaps.sent.saturating_record((stamp_ns - self.last_sent_ns).max(1) as u64);
-            }
-            self.last_sent_ns = stamp_ns;
-        }
         let (counts, times) = self.times(second, op);
         counts.sent += 1;
         counts.bytes_sent += bytes;
         times.slip.saturating_record(slip_ns.max(1) as u64);
+    }
+
+    /// A request has left. `free_since_ns`: its due time if only we could keep it from then on; None: the peer did.
+    pub fn gap(&mut self, free_since_ns: Option<i64>, stamp_ns: i64) {
+        if let Some(gaps) = &mut self.gaps {
+            if let (Some((last_due_ns, last_sent_ns)), Some(due_ns)) = (self.last_free, free_since_ns) {
+                gaps.due.saturating_record((due_ns - last_due_ns).max(1) as u64);
+                gaps.sent.saturating_record((stamp_ns - last_sent_ns).max(1) as u64);
+            }
+            self.last_free = free_since_ns.map(|due_ns| (due_ns, stamp_ns));
+        }
     }
 
     pub fn received(&mut self, second: i64, op: u16, bytes: u64) {
@@ -483,7 +482,7 @@ mod tests {
         let (news, told) = unbounded();
         let mut book = Book::new(0, news, unbounded().1);
         for second in [0, 5, i64::MAX / 2] {
-            book.scheduled(second, 3, second);
+            book.scheduled(second, 3);
         }
         assert_eq!(book.seconds.0.len(), 3);
         book.ended(5, 3, End::Unsent);

@@ -63,8 +63,11 @@ impl Users {
         Some(since)
     }
 
-    /// When the next thinking user asks.
-    pub fn next_ready_ns(&self) -> Option<i64> {
+    /// When the next user asks: at once, if `ready` has not been told yet of one who was answered; else when the next has thought.
+    pub fn next_ready_ns(&self, now: i64, open: u64) -> Option<i64> {
+        if self.fresh > 0 || self.asking > open {
+            return Some(now);
+        }
         self.thinking.peek().map(|until| until.0)
     }
 }
@@ -80,8 +83,9 @@ mod tests {
         assert_eq!(users.ready(10, 0, 0), Some(10));
         assert_eq!(users.ready(10, 0, 1), Some(10));
         assert_eq!(users.ready(10, 0, 2), None);
+        assert_eq!(users.next_ready_ns(40, 1), Some(40), "one was answered, and begins to think when asked");
         assert_eq!(users.ready(50, 0, 1), None, "one was answered, and thinks");
-        assert_eq!(users.next_ready_ns(), Some(150));
+        assert_eq!(users.next_ready_ns(60, 1), Some(150));
         assert_eq!(users.ready(151, 0, 1), Some(150));
         assert_eq!(users.ready(151, 0, 2), None);
     }

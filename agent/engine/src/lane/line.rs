@@ -70,6 +70,8 @@ impl Pending {
         if self.alive && !self.request.resent {
             let slip = self.slip_ns.unwrap_or(stamp - self.ready_ns);
             book.sent(self.request.second, self.request.row.slot, stamp, slip, self.bytes);
+            let due_ns = self.request.due_ns;
+            book.gap((self.slip_ns.is_none() && self.ready_ns <= due_ns).then_some(due_ns), stamp);
         }
     }
 
