@@ -9,6 +9,7 @@ from traces.errors import InvalidInput, UsageError
 from traces.quantities import parse_quantity
 
 _BOUND = re.compile(r"\s*((?:slip|service|response)_p(?:50|99|99_9)|completed)\s*(<=|>=|<|>)\s*(.+?)\s*")
+_LEAVES_OUT = {"p50": 0.5, "p99": 0.01, "p99_9": 0.001}
 _SCALES = {"": 1.0, "percent": 0.01, "ns": 1e-3, "us": 1.0, "ms": 1e3, "s": 1e6}
 
 
@@ -44,6 +45,18 @@ def parse_objective(text: str) -> Objective:
     return Objective(match[1], match[2], number * _SCALES[unit], text)
 
 
+def _failed_beyond(summary: Mapping[str, Any], objective: Objective) -> float:
+    """Percent of requests without an answer, if an upper bound on times cannot hold for that alone; else 0.
+
+    Times are of answers. A server that refuses most requests, and answers the rest in no time, holds no bound on them.
+    """
+    kind, _, quantile = objective.name.partition("_")
+    if kind not in ("service", "response") or objective.relation not in ("<", "<=") or not summary["scheduled"]:
+        return 0.0
+    failed: int = summary["scheduled"] - summary["completed"]
+    return 100 * failed / summary["scheduled"] if failed > _LEAVES_OUT[quantile] * summary["scheduled"] else 0.0
+
+
 def missed(summary: Mapping[str, Any], objectives: Sequence[Objective]) -> list[str]:
     found = []
     for objective in objectives:
@@ -52,6 +65,8 @@ def missed(summary: Mapping[str, Any], objectives: Sequence[Objective]) -> list[
         else:
             kind, _, quantile = objective.name.partition("_")
             figure = summary[f"{kind}_us"][quantile]
-        if figure is None or not objective.holds(figure):
+        if failed := _failed_beyond(summary, objective):
+            found.append(f"{objective.text}: {failed:.3g} % of what was due was not answered, more than that quantile leaves out")
+        elif figure is None or not objective.holds(figure):
             found.append(f"{objective.text}: it is {'without a figure' if figure is None else f'{figure:.4g}'}")
     return found
