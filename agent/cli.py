@@ -1,9 +1,11 @@
 """Node-local commands: `offspec replay | trace | inject | undo | doctor | target`. Arguments and exit codes only."""
 
 import argparse
+import errno
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
@@ -67,6 +69,10 @@ COMMANDS = {
 }
 
 
+_OUT_OF_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""What the machine lacks, wherever in a command it shows: no error of ours."""
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM: ends a command as Ctrl-C does, so that what it opened is closed and its temporary files go."""
 
@@ -94,6 +100,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OffspecError as error:
         print(f"offspec: error: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        if error.errno not in _OUT_OF_ROOM:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"offspec: error: {where}{os.strerror(error.errno)}; temporary files lie in {tempfile.gettempdir()}: "
+              "make room there, or set TMPDIR", file=sys.stderr)  # fmt: skip
+        return 4
     except Terminated:
         print("offspec: terminated", file=sys.stderr)
         return 143

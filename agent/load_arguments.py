@@ -17,6 +17,7 @@ from traces.errors import InvalidInput, OutOfReach, UsageError
 
 NS_PER_S = 1_000_000_000
 PRELOAD_WINDOW = 64
+_LONGEST_TIMEOUT_NS = 3600 * NS_PER_S
 _LEAD_NS = 200_000_000
 _PRELOAD_TIMEOUT_MS = 30_000
 _FILES_BESIDE = 256
@@ -71,6 +72,13 @@ def whole_seconds(text: str, flag: str, least: int) -> int:
     return nanoseconds // NS_PER_S
 
 
+def _whole_ms(text: str, flag: str) -> int:
+    nanoseconds = duration_ns(text, flag)
+    if nanoseconds % 1_000_000 or not 1_000_000 <= nanoseconds <= _LONGEST_TIMEOUT_NS:
+        raise UsageError(f"{flag} {text}: expected whole milliseconds, from 1ms to 1h")
+    return nanoseconds // 1_000_000
+
+
 def rate_of(text: str | None, flag: str = "--rate") -> float | None:
     from traces.quantities import parse_rate
 
@@ -83,7 +91,10 @@ def rate_of(text: str | None, flag: str = "--rate") -> float | None:
 def cores_of(text: str) -> tuple[int, ...]:
     if text and not re.fullmatch(r"\d+(,\d+)*", text):
         raise UsageError(f"--cores {text}: expected core numbers, such as 1 or 2,3")
-    return tuple(int(part) for part in text.split(",") if part)
+    cores = tuple(int(part) for part in text.split(",") if part)
+    if len(set(cores)) < len(cores):
+        raise UsageError(f"--cores {text}: expected each core once: threads that share one would wait for each other")
+    return cores
 
 
 @dataclass(frozen=True)
@@ -141,9 +152,9 @@ def _allow_files(connections: int) -> None:
         soft = min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft != resource.RLIM_INFINITY and wanted > soft:
-        raise UsageError(
-            f"--connections {connections}: this process may open {soft} files; ask for at most {soft - _FILES_BESIDE}, or raise ulimit -n"
-        )
+        most = soft - _FILES_BESIDE
+        remedy = f"ask for at most {most}, or raise ulimit -n" if most > 0 else f"raise ulimit -n to {wanted} or more"
+        raise UsageError(f"--connections {connections}: this process may open {soft} files; {remedy}")
 
 
 def load_of(args: argparse.Namespace, warmup_s: int, make_order: Callable[..., Any]) -> Load:
@@ -175,7 +186,7 @@ def load_of(args: argparse.Namespace, warmup_s: int, make_order: Callable[..., A
         cores=cores_of(args.cores),
         connections=args.connections,
         pipeline=args.pipeline,
-        timeout_ms=max(1, duration_ns(args.timeout, "--timeout") // 1_000_000),
+        timeout_ms=_whole_ms(args.timeout, "--timeout"),
         warmup_s=warmup_s,
         cluster=discover(endpoint) if args.cluster else None,
         seed=args.seed,

@@ -30,7 +30,10 @@ _LEAST_GAPS = 500
 
 @dataclass(frozen=True)
 class ReplayOrder:
-    """What to replay against. Seconds below `warmup_s` are phase `warmup` and not in the summary."""
+    """What to replay against. Seconds below `warmup_s` are phase `warmup` and not in the summary.
+
+    `measure_s`: how long the trace goes on after them; None: to the second of its last request.
+    """
 
     endpoint: Endpoint
     cores: tuple[int, ...] = ()
@@ -38,6 +41,7 @@ class ReplayOrder:
     timeout_ms: int = 1000
     late: str = "send"
     warmup_s: int = 0
+    measure_s: int | None = None
     window: int = 0
     think_us: int = 0
     think: str = "constant"
@@ -83,6 +87,7 @@ class Replay:
         self._seconds: list[_engine.EngineSecond] = []
         self._lock = threading.Lock()
         self.totals: _engine.Totals | None = None
+        self._t0_ns = 0
         self._crew: drivers.Crew | None = None
         to = order.endpoint
         self._driver = None if to.in_engine else drivers.load(to.driver, to.options.get("url", ""), to.options)
@@ -123,6 +128,7 @@ class Replay:
 
     def run(self, rows: pa.RecordBatchReader, t0_ns: int) -> None:
         """To the end of the trace, or to a stop. Raises InvalidInput for rows that cannot be replayed."""
+        self._t0_ns = t0_ns
         try:
             on_requests = None if self._log is None else self._log.write
             self.totals = self._engine.run(rows, t0_ns, self._heard, self._second, on_requests)
@@ -244,11 +250,14 @@ class Replay:
         errors: Counter[str] = Counter()
         for i in intervals:
             errors.update(i.errors)
-        seconds = len({i.second for i in intervals})
         hdr = {kind: _merged(intervals, kind) for kind in _KINDS}
         judged = self._judged(intervals, total["scheduled"], ends, errors, hdr["slip"])
-        stopped = errors.get("stopped", 0)
+        seconds = self._measured_s(intervals, hdr["response"], ends["timed_out"] > 0)
+        stopped = self.totals is not None and self.totals.stopped
+        served_s = min(seconds, self._wall_s()) if stopped else seconds
         notes = list(self.totals.notes) if self.totals is not None else []
+        if self._log is not None and self._log.failure is not None:
+            notes.append(f"no log of requests: {self._log.failure}")
         return {
             "verdict": judged.verdict,
             "reasons": list(judged.reasons),
@@ -258,28 +267,46 @@ class Replay:
             "errors": dict(sorted(errors.items())),
             **ends,
             "rate_due_per_s": round(total["scheduled"] / seconds, 3) if seconds else 0.0,
-            "rate_done_per_s": round(total["completed"] / seconds, 3) if seconds else 0.0,
+            "rate_done_per_s": round(total["completed"] / served_s, 3) if served_s else 0.0,
             **{f"{kind}_us": _quantiles_us(hdr[kind], ends["timed_out"] if kind == "response" else 0) for kind in _KINDS},
-            **self._tokens(intervals),
+            **self._tokens(intervals, served_s),
             **self._kernel(),
             "dose": [],
             "misses": total["misses"],
             "sent": total["sent"],
             "seconds": seconds,
             "saturated": judged.saturated,
-            "interrupted": stopped > 0 or ends["unsent"] > 0,
+            "interrupted": stopped,
             "notes": notes,
         }
 
-    def _tokens(self, intervals: Sequence[_engine.Interval]) -> dict[str, Any]:
+    def _measured_s(self, intervals: Sequence[_engine.Interval], response: bytes, timed_out: bool) -> float:
+        """The time over which the measured requests were due: seconds in which none was count too.
+
+        A closed loop has no schedule, and took the time that its users took: at least that of one answer.
+        """
+        if not intervals or self.totals is None:
+            return 0.0
+        if self.order.window:
+            took_ns = self.totals.last_due_ns - self._t0_ns - self.order.warmup_s * 1_000_000_000
+            longest_ns = self.order.timeout_ms * 1_000_000 if timed_out else _engine.hdr_quantiles(response, [1.0])[0]
+            return round(max(took_ns, longest_ns) / 1e9, 6)
+        if self.order.measure_s is not None:
+            return self.order.measure_s
+        return max(i.second for i in intervals) + 1 - self.order.warmup_s
+
+    def _wall_s(self) -> float:
+        """Measured seconds that have begun."""
+        return max((s.second + 1 for s in self._seconds), default=0) - self.order.warmup_s
+
+    def _tokens(self, intervals: Sequence[_engine.Interval], seconds: float) -> dict[str, Any]:
         """Figures of streamed answers, where there are any."""
         streamed = [i for i in intervals if i.ttft]
         if not streamed:
             return {}
-        seconds = len({i.second for i in intervals})
         tokens = sum(i.output_tokens for i in streamed)
         figures = {f"{kind}_us": _quantiles_us(_merged(streamed, kind), 0) for kind in _TOKEN_KINDS}
-        return {**figures, "output_tokens": tokens, "output_tokens_per_s": round(tokens / seconds, 3)}
+        return {**figures, "output_tokens": tokens, "output_tokens_per_s": round(tokens / seconds, 3) if seconds else 0.0}
 
     def _kernel(self) -> dict[str, Any]:
         """What the kernel's own stamps say of the way to it and back, where they were asked for; null: it gave none."""

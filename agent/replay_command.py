@@ -60,7 +60,13 @@ def run(args: argparse.Namespace) -> int:
         args,
         warmup_s,
         lambda **given: ReplayOrder(
-            late=args.late, window=args.users, think_us=think_us, think=think, kernel_stamps=args.kernel_stamps, **given
+            late=args.late,
+            measure_s=measure_s,
+            window=args.users,
+            think_us=think_us,
+            think=think,
+            kernel_stamps=args.kernel_stamps,
+            **given,
         ),
     )
     order = load.order
@@ -153,9 +159,13 @@ class _LiveLine:
             print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
 
 
+def _rate(per_s: float) -> str:
+    return f"{per_s:,.0f}/s" if per_s >= 100 else f"{per_s:.3g}/s"
+
+
 def _text(summary: Mapping[str, Any], spectrum: Mapping[str, Mapping[str, float | None]], url: str) -> str:
     """The summary for a person."""
-    lines = [f"{url}: {summary['scheduled']:,} requests due in {summary['seconds']} s ({summary['rate_due_per_s']:,.0f}/s)", ""]
+    lines = [f"{url}: {summary['scheduled']:,} requests due in {summary['seconds']:g} s ({_rate(summary['rate_due_per_s'])})", ""]
     names = list(next(iter(spectrum.values())))
     lines.append("us".ljust(10) + "".join(name.replace("_", ".").rjust(12) for name in names))
     for kind, values in spectrum.items():
@@ -165,6 +175,8 @@ def _text(summary: Mapping[str, Any], spectrum: Mapping[str, Mapping[str, float 
     ends = {"completed": summary["completed"], **summary["errors"]}
     ends |= {name: summary[name] for name in ("timed_out", "dropped", "unsent") if summary[name]}
     lines.append("ends      " + ", ".join(f"{name} {n:,}" for name, n in ends.items()))
+    if summary["interrupted"]:
+        lines.append("stopped   before its end: what was due from then on is unsent")
     lines.append(f"verdict   {summary['verdict']}" + (f": {'; '.join(summary['reasons'])}" if summary["reasons"] else ""))
     lines.append(f"outcome   {summary['outcome']}" + (", saturated: requests piled up" if summary["saturated"] else ""))
     if "output_tokens" in summary:

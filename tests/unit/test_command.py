@@ -24,6 +24,8 @@ def offspec(*words: str) -> "subprocess.CompletedProcess[str]":
         (["replay", "poisson:100", "redis://127.0.0.1:1", "--for", "1s"], 30, "Connection refused"),
         (["replay", "poisson:100", "redis://127.0.0.1:1", "--for", "1500ms"], 2, "whole seconds"),
         (["replay", "poisson:100", "redis://127.0.0.1:1", "--connections", "9999999"], 2, "may open"),
+        (["replay", "poisson:100", "redis://127.0.0.1:1", "--timeout", "0s"], 2, "whole milliseconds"),
+        (["replay", "poisson:100", "redis://127.0.0.1:1", "--cores", "0,0"], 2, "each core once"),
         (["replay", "nothing.bin", "redis://127.0.0.1:1"], 3, "no such file"),
         (["replay", "poisson:100", "redis://127.0.0.1:1", "--objective", "p99 < 2"], 2, "--objective"),
         (["trace", "info", "nothing.bin"], 3, "no such file"),
