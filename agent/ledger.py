@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from agent.undo import FAILED, UNDONE, Step, run_step
+from agent.undo import FAILED, UNDONE, Step, replay_leftovers, run_step
 from traces.errors import PreflightFailed, SafetyStop
 
 _MARK = ".offspec"
@@ -29,6 +29,7 @@ class Ledger:
     def __init__(self, state_dir: Path) -> None:
         """Raises PreflightFailed where the guard cannot keep its journal: then nothing may be changed here."""
         self.lease = secrets.token_hex(6)
+        self._state_dir = state_dir
         ours, theirs = socket.socketpair()
         self._socket = ours
         self._answers = ours.makefile("rb")
@@ -127,6 +128,9 @@ class Ledger:
                 last = said
         self._answers.close()
         self._socket.close()
+        if "undone" not in last:
+            # Guard and heir were killed: the journal that they held is ours to finish, lest it stand there open for nothing.
+            last = {"undone": replay_leftovers(self._state_dir, self.lease)}
         left = last.get("undone", {}).get(FAILED, 0)
         if left:
             counts[FAILED] = counts.get(FAILED, 0) + left

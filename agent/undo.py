@@ -2,10 +2,12 @@
 guard runs this file without the rest of the project.
 
 A step is a JSON object:
-    {"kind": "scope", "name", "paths": [cgroup directories], "token": "OFFSPEC_SCOPE=..."}   kill everything in it, remove it
+    {"kind": "scope", "name", "paths": [cgroup directories], "token": "OFFSPEC_SCOPE=...", "session": [id, start]}   kill everything in
+        it, remove it; `session`, which may be left out, adds what runs in the session of a process of that number and start (clock ticks)
     {"kind": "tree", "path", "mark"}   remove a directory of ours (it holds a file named like `mark`)
     {"kind": "setting", "path", "ours", "old"}   put the old value back into a file of the kernel, if it still holds ours
     {"kind": "swap", "path", "lift": [[file, text]]}   write the texts (limits of our cgroups), swap off our file, remove it
+    {"kind": "journals", "state_dir"}   undo what the journals of other dead owners in this folder hold open
 Running a step twice is harmless. The journal is `<state_dir>/undo/<boot id>-<lease>.jsonl`; while its owner lives it is locked.
 """
 
@@ -22,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 Step = dict[str, Any]
+Session = tuple[int, int]
+"""Process number of its leader, and when that started, in clock ticks since boot."""
 
 UNDONE, FOREIGN, FAILED = "undone", "foreign", "failed"
 _KILL_WAIT_S = 3.0
@@ -50,14 +54,18 @@ def run_step(step: Step) -> str:
             return _put_back(Path(step["path"]), str(step["ours"]), str(step["old"]))
         if step["kind"] == "swap":
             return _swap_off(Path(step["path"]), step["lift"])
+        if step["kind"] == "journals":
+            return FAILED if replay_leftovers(Path(step["state_dir"]))[FAILED] else UNDONE
     except (OSError, KeyError, TypeError, ValueError) as error:
         print(f"offspec: undo of {step.get('kind')} failed: {error}", file=sys.stderr)
         return FAILED
     return FOREIGN
 
 
-def members(paths: list[str], token: str) -> list[int]:
-    """Live processes of a scope: those in its cgroups, and those that carry its token. Zombies count as dead."""
+def members(paths: list[str], token: str, session: Session | None = None) -> list[int]:
+    """Live processes of a scope: those in its cgroups, those that carry its token, and those of its session but for its leader. Zombies
+    count as dead.
+    """
     found: set[int] = set()
     for path in paths:
         for group, _, _ in os.walk(path):  # unlike a glob it does not mind that groups go while it looks
@@ -73,20 +81,44 @@ def members(paths: list[str], token: str) -> list[int]:
                     if needle in environ.read().split(b"\0"):
                         found.add(int(entry))
             except OSError:
-                continue  # gone, or not ours to read
+                pass  # gone, or not ours to read
+            if session is not None and _in_session(int(entry), session):
+                found.add(int(entry))
     return [pid for pid in found if _runs(pid)]
 
 
-def _runs(pid: int) -> bool:
+def _stat(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat from its state on (proc_pid_stat(5)); none where it is gone."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
+        return []
+
+
+def _runs(pid: int) -> bool:
+    fields = _stat(pid)
+    return bool(fields) and fields[0] not in "ZX"
+
+
+def session_here() -> Session:
+    """The session that this process leads, as a step says it."""
+    return os.getpid(), int(_stat(os.getpid())[19])
+
+
+def _in_session(pid: int, session: Session) -> bool:
+    """A number stays taken while anybody is in the session that it names; a leader with another start is one that came after."""
+    leader, started = session
+    fields = _stat(pid)
+    if pid == leader or not fields or int(fields[3]) != leader or int(fields[19]) < started:
         return False
-    return stat.rpartition(")")[2].split()[0] not in "ZX"
+    led = _stat(leader)
+    return not led or int(led[19]) == started
 
 
-def _ours(pid: int, paths: list[str], token: str) -> bool:
-    """Whether a process belongs to a scope now, by its cgroups or its token."""
+def _ours(pid: int, paths: list[str], token: str, session: Session | None) -> bool:
+    """Whether a process belongs to a scope now, by its cgroups, its token or its session."""
+    if session is not None and _in_session(pid, session):
+        return True
     try:
         with open(f"/proc/{pid}/environ", "rb") as environ:  # noqa: PTH123
             if token.encode() in environ.read().split(b"\0"):
@@ -98,14 +130,14 @@ def _ours(pid: int, paths: list[str], token: str) -> bool:
     return any(line.endswith(end) or f"{end}/" in line for line in groups for end in ends)
 
 
-def _kill(pid: int, paths: list[str], token: str) -> None:
+def _kill(pid: int, paths: list[str], token: str, session: Session | None = None) -> None:
     """Ends this very process: the descriptor holds it while we look again, so that a number given anew cannot be hit."""
     try:
         held = os.pidfd_open(pid)
     except ProcessLookupError:
         return
     try:
-        if _ours(pid, paths, token):
+        if _ours(pid, paths, token, session):
             signal.pidfd_send_signal(held, signal.SIGKILL)
     except ProcessLookupError:
         return
@@ -113,7 +145,7 @@ def _kill(pid: int, paths: list[str], token: str) -> None:
         os.close(held)
 
 
-def kill_members(paths: list[str], token: str, wait_s: float = _KILL_WAIT_S) -> list[int]:
+def kill_members(paths: list[str], token: str, session: Session | None = None, wait_s: float = _KILL_WAIT_S) -> list[int]:
     """Kills until nobody is left or the wait is over; returns who is left."""
     deadline = time.monotonic() + wait_s
     while True:
@@ -129,9 +161,9 @@ def kill_members(paths: list[str], token: str, wait_s: float = _KILL_WAIT_S) -> 
                     raise
             finally:
                 os.close(killer)
-        left = members(paths, token)
+        left = members(paths, token, session)
         for pid in left:
-            _kill(pid, paths, token)
+            _kill(pid, paths, token, session)
         if not left or time.monotonic() > deadline:
             return left
         time.sleep(0.005)
@@ -141,7 +173,8 @@ def _end_scope(step: Step) -> str:
     paths = [str(p) for p in step["paths"]]
     if any("/offspec/" not in p for p in paths) or not step["token"].startswith("OFFSPEC_SCOPE="):
         return FOREIGN
-    if kill_members(paths, step["token"]):
+    leader = step.get("session")
+    if kill_members(paths, step["token"], None if leader is None else (int(leader[0]), int(leader[1]))):
         return FAILED
     for path in paths:
         if not _remove_cgroup(Path(path)):
@@ -340,10 +373,10 @@ def read_open_steps(path: Path) -> dict[int, Step]:
     return _parse(path.read_bytes())[0]
 
 
-def replay_leftovers(state_dir: Path) -> dict[str, int]:
-    """Undoes what dead owners left. Journals of live owners are locked and left alone."""
+def replay_leftovers(state_dir: Path, lease: str = "*") -> dict[str, int]:
+    """Undoes what dead owners left, or one of them. Journals of live owners are locked and left alone."""
     counts = {UNDONE: 0, FOREIGN: 0, FAILED: 0}
-    for path in sorted((state_dir / "undo").glob("*.jsonl")):
+    for path in sorted((state_dir / "undo").glob(f"*-{lease}.jsonl")):
         boot, _, lease = path.stem.rpartition("-")
         try:
             journal = UndoJournal(state_dir, lease, boot)

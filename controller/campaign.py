@@ -8,6 +8,7 @@ import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -324,8 +325,30 @@ class Campaign(_Model):
     @property
     def spec_hash(self) -> str:
         """Over the content that decides what is measured; comments and layout do not count."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        content = self.model_dump(mode="json")
+        if signals := self.signals:
+            content["signals"] = signals
+        canonical = json.dumps(content, sort_keys=True)
         return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
+
+    @cached_property
+    def signals(self) -> dict[str, str]:
+        """Files that doses over time follow, as they are written in the document -> digest of their content when it was loaded. Raises
+        InvalidInput.
+        """
+        violated = (
+            each for condition in self.conditions.values() for axis in (condition.sharing, condition.hardware) for each in axis.values()
+        )
+        doses = [raw["dose"] for raw in violated if isinstance(raw, Mapping) and "dose" in raw]
+        each_dose = [one for dose in doses for one in (dose if isinstance(dose, list) else [dose])]
+        named = sorted({str(one["signal"]) for one in each_dose if isinstance(one, Mapping) and "signal" in one})
+        found = {}
+        for name in named:
+            try:
+                found[name] = hashlib.blake2b((Path(self.folder) / name).read_bytes(), digest_size=16).hexdigest()
+            except OSError as error:
+                raise InvalidInput(f"{Path(self.folder) / name}: {error.strerror}; a dose follows this signal") from None
+        return found
 
     def resolve(self, path: str) -> str:
         """A path of the document as seen from anywhere; a synthesis stays what it is."""
@@ -359,9 +382,11 @@ def load_campaign(path: Path, folder: Path | None = None) -> Campaign:
     document = load_document(path)
     _check_conditions(document, folder or path.parent)
     try:
-        return Campaign.model_validate(document.with_text(_TEXTS) | {"folder": str((folder or path.parent).resolve())})
+        campaign = Campaign.model_validate(document.with_text(_TEXTS) | {"folder": str((folder or path.parent).resolve())})
     except ValidationError as error:
         _translate(document, error)
+    _ = campaign.signals  # their digests are of now, whatever becomes of the files
+    return campaign
 
 
 def _translate(document: Document, error: ValidationError) -> NoReturn:

@@ -135,7 +135,9 @@ async def _first_time(campaign: Campaign, document: Path, folder: RunFolder, opt
     async with _cluster(campaign, options, folder.logs) as cluster:
         plan = make_plan(campaign, cluster.nodes)
         write_whole(folder.campaign_file, document.read_bytes())
-        folder.write_json("origin.json", {"document": str(document.resolve()), "folder": str(document.resolve().parent)})
+        folder.write_json(
+            "origin.json", {"document": str(document.resolve()), "folder": str(document.resolve().parent), "signals": campaign.signals}
+        )
         folder.write_json("plan.json", plan.to_json())
         folder.write_json("nodes.json", cluster.fingerprints)
         folder.write_json("versions.json", versions())
@@ -145,6 +147,12 @@ async def _first_time(campaign: Campaign, document: Path, folder: RunFolder, opt
 
 async def _resume(campaign: Campaign, folder: RunFolder, options: Options) -> int:
     plan = Plan.from_json(folder.read_json("plan.json"))
+    was = folder.read_json("origin.json").get("signals", {})
+    if other := [name for name, digest in campaign.signals.items() if was.get(name, digest) != digest]:
+        raise InvalidInput(
+            f"{Path(campaign.folder) / other[0]}: its content differs from the signal that this run's doses followed so far; "
+            "restore it, or start a new run with `offspec run`"
+        )
     if plan.spec_hash != campaign.spec_hash:
         raise InvalidInput(
             f"{folder.campaign_file}: its content differs from what this run was planned for; "

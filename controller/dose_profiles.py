@@ -70,14 +70,19 @@ def _signal(path: Path, dose: Callable[[Any], float], scale: float) -> Profile:
     import pyarrow.csv
     import pyarrow.parquet as pq
 
+    expected = "expected CSV or Parquet with the columns second and dose"
     try:
+        if not path.is_file():
+            raise BadProfile("signal", f"{path}: no such file; {expected}")
         if path.stat().st_size > _MOST_BYTES:
             raise BadProfile("signal", f"{path}: larger than {_MOST_BYTES >> 20} MiB; thin it out")
         table = pq.read_table(path) if path.suffix == ".parquet" else pyarrow.csv.read_csv(path)
         columns = {name: table.column(name).cast(pa.float64()).to_pylist() for name in ("second", "dose")}
-    except (OSError, KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except OSError as error:
+        raise BadProfile("signal", f"{path}: {error.strerror or str(error).splitlines()[0]}; {expected}") from None
+    except (KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         said = str(error).splitlines()[0]
-        raise BadProfile("signal", f"{path}: {said}; expected CSV or Parquet with the columns second and dose") from None
+        raise BadProfile("signal", f"{path}: {said}; {expected}") from None
     if not columns["second"] or any(x is None for values in columns.values() for x in values):
         raise BadProfile("signal", f"{path}: empty, or a value is missing")
     first = columns["second"][0]

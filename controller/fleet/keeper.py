@@ -8,6 +8,8 @@ the folder is removed. `ray stop` is never used: it ends every Ray on the host.
 With "clean" in its order it only undoes what dead owners left, such as a keeper that was killed together with its guard and heir.
 
 The keeper has a guard of its own, as an agent has: Ray's processes and folder are undo steps, so that they go when the keeper is killed.
+Ray's helpers write their titles over their environment, token and all; so Ray runs in this process's session, which none of them leaves
+and every agent does. The first step, and so the last undone, is to look after the agents' journals as the keeper would have done.
 """
 
 import ctypes
@@ -25,7 +27,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a file: the rest of the installation that it lies in
 
 from agent.ledger import Ledger, work_folder
-from agent.undo import replay_leftovers
+from agent.undo import replay_leftovers, session_here
 from traces.errors import OffspecError
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -151,6 +153,8 @@ def answers(port: int) -> bool:
 
 def main(order: dict[str, object]) -> int:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    if os.getsid(0) != os.getpid():
+        os.setsid()
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)  # only the end of the pipe ends us: whoever signals the group means the controller
     cores = order.get("cores")
@@ -168,18 +172,19 @@ def main(order: dict[str, object]) -> int:
         print(json.dumps({"error": str(error)}), flush=True)
         return error.exit_code
     try:
+        ledger.record({"kind": "journals", "state_dir": state_dir})
         # Unix socket paths end at 107 bytes, and Ray's are long: the folder's own name is short and near the root.
         made, _ = work_folder(ledger, Path(f"/tmp/offspec-ray-{ledger.lease}"))
         (made / "state-dir").write_text(state_dir)
         token = f"OFFSPEC_SCOPE={ledger.lease}/ray"
-        ledger.record({"kind": "scope", "name": "ray", "paths": [], "token": token})
+        ledger.record({"kind": "scope", "name": "ray", "paths": [], "token": token, "session": session_here()})
         folder, port = str(made), free_port()
         ray = subprocess.Popen(
             ray_command(port, folder),
             env=ray_environment(folder) | dict([token.split("=")]),
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr,
-            start_new_session=True,
+            process_group=0,
         )
         deadline = time.monotonic() + _UP_S
         while not answers(port):

@@ -201,3 +201,71 @@ def test_a_folder_whose_removal_was_cut_short_is_found_again(tmp_path: Path) -> 
     assert run_step(step_for(made)) == "undone" and not made.exists()
     made.mkdir()  # made, and its owner killed before it was marked
     assert run_step(step_for(made)) == "undone" and not made.exists()
+
+
+SHEDS = "import os, sys; os.execve('/bin/sleep', ['a-title-over-it', '60'], {})"
+
+
+def test_who_sheds_his_environment_is_known_by_his_session_and_others_are_not_touched(tmp_path: Path) -> None:
+    """Ray's helpers write their titles over the token."""
+    from agent.undo import run_step
+
+    lead = textwrap.dedent(
+        f"""
+        import subprocess, sys
+        from agent.undo import session_here
+        inside = subprocess.Popen([sys.executable, "-c", {SHEDS!r}], process_group=0)
+        outside = subprocess.Popen([sys.executable, "-c", {SHEDS!r}], start_new_session=True)
+        print(*session_here(), inside.pid, outside.pid, flush=True)
+        sys.stdin.read()
+        """
+    )
+    leader = subprocess.Popen(
+        [sys.executable, "-c", lead], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert leader.stdout is not None
+    sid, started, inside, outside = map(int, leader.stdout.readline().split())
+    step = {"kind": "scope", "name": "ray", "paths": [], "token": "OFFSPEC_SCOPE=none/ray"}
+    try:
+        assert await_true(lambda: b"a-title" in Path(f"/proc/{inside}/cmdline").read_bytes())
+        assert run_step({**step, "session": [sid, started + 1]}) == "undone"
+        assert alive(inside), "a leader with another start leads another session"
+        os.kill(leader.pid, signal.SIGSTOP)
+        assert run_step({**step, "session": [sid, started]}) == "undone"
+        assert not alive(inside) and alive(outside) and alive(leader.pid)
+    finally:
+        leader.kill()
+        leader.wait()
+        os.kill(outside, signal.SIGKILL)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_an_owner_whose_guard_and_heir_were_killed_closes_its_own_journal(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.record(step_for(folder_of_ours(tmp_path)))
+    found = guards_of(tmp_path)
+    for name in ("offspec-heir", "offspec-guard"):
+        os.kill(found[name], signal.SIGKILL)
+    ledger.close()
+    assert list((tmp_path / "undo").glob("*")) == []
+
+
+def test_a_keepers_first_step_undoes_what_an_agent_killed_with_its_guards_left(tmp_path: Path) -> None:
+    agents = UndoJournal(tmp_path, "agent")
+    made = folder_of_ours(tmp_path)
+    agents.record(1, step_for(made))
+    keepers = UndoJournal(tmp_path, "keeper")
+    keepers.record(1, {"kind": "journals", "state_dir": str(tmp_path)})
+    assert keepers.undo(1) == "undone"
+    assert made.exists(), "its owner lives"
+    os.close(agents._fd)  # as a killed owner leaves it
+    keepers.record(2, {"kind": "journals", "state_dir": str(tmp_path)})
+    assert keepers.undo_all() == {"undone": 1, "foreign": 0, "failed": 0}
+    assert not made.exists()
+    keepers.close()

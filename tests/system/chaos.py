@@ -1,17 +1,25 @@
-"""Killing whoever has to do with a violation, at a random instant, and looking whether the machine is as it was."""
+"""Killing whoever has to do with a violation, at a random instant, and looking whether the machine is as it was.
 
+A series in slices: `python -m tests.system.chaos node|campaign FIRST LAST [--for SECONDS]` prints the tally of seeds FIRST to LAST, or of
+those that its time was enough for; exit code 1 with leaks.
+"""
+
+import argparse
 import contextlib
 import os
 import random
 import signal
+import statistics
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections import Counter
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent import marks
 from agent.scope import Cgroups
 from agent.snapshot import Snapshot, cleanup, take
 from agent.undo import read_open_steps
@@ -47,26 +55,78 @@ class Tally:
     in_force: int = 0
     victims: Counter[str] = field(default_factory=Counter)
     violations: Counter[str] = field(default_factory=Counter)
-    slowest_s: float = 0.0
+    clean_after_s: list[float] = field(default_factory=list)
     leaks: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
+        times = self.clean_after_s or [0.0]
         return (
             f"{self.runs} runs, {self.in_force} with changes in force when killed, {len(self.leaks)} leaks, clean after "
-            f"{self.slowest_s:.2f} s at most; victims {dict(self.victims)}; applied {dict(self.violations)}"
+            f"{statistics.median(times):.2f} s (median), {max(times):.2f} s at most; victims {dict(self.victims)}; "
+            f"applied {dict(self.violations)}" + "".join(f"\n  leak: {leak}" for leak in self.leaks)
         )
 
 
-def look(state_dir: Path) -> Snapshot:
-    """Marks of leases that nobody else's guard on this machine answers for."""
-    others = {lease for lease, (_, folder) in marks.guards().items() if folder != str(state_dir)}
-    return take(state_dir, lambda lease: lease not in others)
+class Leases:
+    """Every lease that a state folder has seen while this watched: its journal is there before anything bears its mark. So what other
+    runs do on this machine, or leave on it, is told apart from ours even when all who answered for it are dead.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self.state_dir = state_dir
+        self.seen: set[str] = set()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def _look(self) -> None:
+        self.seen |= {path.stem.rpartition("-")[2] for path in self.state_dir.glob("undo/*.jsonl")}
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.02):
+            self._look()
+
+    def __enter__(self) -> "Leases":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def snapshot(self) -> Snapshot:
+        """Marks of our leases, and the settings of the machine."""
+        self._look()
+        found = take(self.state_dir, lambda lease: lease in self.seen)
+        return Snapshot({part: entries if part in _BY_LEASE else self._mine(entries) for part, entries in found.parts.items()})
+
+    def _mine(self, entries: Mapping[str, str]) -> dict[str, str]:
+        marks = (str(self.state_dir), *self.seen)
+        return {name: value for name, value in entries.items() if any(mark in name for mark in marks)}
 
 
-def left(state_dir: Path, before: Snapshot) -> list[str]:
-    found = list(cleanup(before, look(state_dir)).left)
-    found += [f"guard {pid}" for pid in guards_of(state_dir).values()]
-    return [*found, *carrying(state_dir)]
+_BY_LEASE = ("setting", "agent", "process", "cgroup", "folder", "journal")
+"""Parts of a snapshot that hold what is ours or the machine's already; of the others, what has a lease or the state folder in its name."""
+
+
+def left(leases: Leases, before: Snapshot) -> list[str]:
+    found = list(cleanup(before, leases.snapshot()).left)
+    found += [f"guard {pid}" for pid in guards_of(leases.state_dir).values()]
+    return [*found, *carrying(leases.state_dir), *_of_rays(leases.seen)]
+
+
+def _of_rays(leases: Set[str]) -> list[str]:
+    """Folders of embedded Rays, and processes that hold a file in one that is or was: Ray's helpers overwrite their environment."""
+    folders = [f"/tmp/offspec-ray-{lease}" for lease in leases]
+    found = [f"folder {path}" for path in folders if Path(path).exists()]
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            held = {str(fd.readlink()) for fd in (process / "fd").iterdir()}
+            name = (process / "comm").read_text().strip()
+        except OSError:
+            continue
+        if any(each.startswith(f"{path}/") for each in held for path in folders):
+            found.append(f"process {process.name} ({name}) of an embedded Ray")
+    return found
 
 
 def carrying(state_dir: Path) -> list[str]:
@@ -88,11 +148,11 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def settle(state_dir: Path, before: Snapshot, tally: Tally, what: str) -> None:
-    begun = time.monotonic()
-    while (found := left(state_dir, before)) and time.monotonic() - begun < CLEAN_WITHIN_S:
+def settle(leases: Leases, before: Snapshot, tally: Tally, what: str, begun: float) -> None:
+    """`begun`: the monotonic moment from which the ten seconds count."""
+    while (found := left(leases, before)) and time.monotonic() - begun < CLEAN_WITHIN_S:
         time.sleep(0.05)
-    tally.slowest_s = max(tally.slowest_s, time.monotonic() - begun)
+    tally.clean_after_s.append(time.monotonic() - begun)
     if found:
         tally.leaks.append(f"{what}: {'; '.join(found)}")
 
@@ -101,13 +161,19 @@ def one_node_run(state_dir: Path, seed: int, tally: Tally) -> None:
     """An agent in small or `offspec inject`; some of agent, guard, heir and the antagonists are killed at once."""
     rng = random.Random(seed)
     state_dir.mkdir(parents=True)
-    before = look(state_dir)
+    with Leases(state_dir) as leases:
+        _one_node_run(leases, rng, seed, tally)
+
+
+def _one_node_run(leases: Leases, rng: random.Random, seed: int, tally: Tally) -> None:
+    state_dir = leases.state_dir
+    before = leases.snapshot()
     process = subprocess.Popen(_command(rng, state_dir), env=os.environ | {"OFFSPEC_STATE_DIR": str(state_dir)}, **_SILENT)
     time.sleep(rng.uniform(0.05, 2.0))
     found = guards_of(state_dir)
     pids = {"agent": [process.pid], "guard": [found.get("offspec-guard", 0)], "heir": [found.get("offspec-heir", 0)]}
-    pids["children"] = [int(who.partition("@")[0]) for who in look(state_dir).parts["process"]]
-    chosen = rng.choice([["agent"], ["guard"], ["heir"], ["agent", "guard"], ["agent", "heir"], ["agent", "children"], ["guard", "agent"]])
+    pids["children"] = [int(who.partition("@")[0]) for who in leases.snapshot().parts["process"]]
+    chosen = rng.choice(_TOGETHER)
     in_force = sum(len(_open(path)) for path in state_dir.glob("undo/*.jsonl"))
     tally.runs += 1
     tally.in_force += in_force > 0
@@ -116,13 +182,35 @@ def one_node_run(state_dir: Path, seed: int, tally: Tally) -> None:
         for pid in pids[name]:
             if pid:
                 kill(pid)
-    if "agent" not in chosen:
+    begun = time.monotonic()
+    if {"guard", "heir"} <= set(chosen) and "agent" not in chosen:
+        try:
+            process.wait(CLEAN_WITHIN_S)  # it must see that nobody guards it, undo what it did, and end
+        except subprocess.TimeoutExpired:
+            tally.leaks.append(f"seed {seed}: an agent without guard and heir goes on")
+            kill(process.pid)
+    elif "agent" not in chosen:
         time.sleep(rng.uniform(0, 0.5))  # it goes on; then it dies too
+        begun = time.monotonic()
         kill(process.pid)
     process.wait()
-    settle(state_dir, before, tally, f"seed {seed}, killed {chosen} with {in_force} steps open")
+    if {"agent", "guard", "heir"} <= set(chosen):
+        # Nobody of ours lives on this node: what still stands goes at the next start of anything of ours.
+        _start_something(state_dir)
+    settle(leases, before, tally, f"seed {seed}, killed {chosen} with {in_force} steps open", begun)
     if (state_dir / "in-force").exists():
         tally.violations.update(line.split()[1] for line in (state_dir / "in-force").read_text().splitlines() if line.startswith("applied"))
+
+
+_TOGETHER = (
+    ["agent"], ["guard"], ["heir"], ["agent", "guard"], ["agent", "heir"], ["agent", "children"], ["guard", "heir"],
+    ["agent", "guard", "children"], ["agent", "heir", "children"], ["agent", "guard", "heir"],
+)  # fmt: skip
+
+
+def _start_something(state_dir: Path) -> None:
+    undo = [sys.executable, "-m", "agent.cli", "undo", "--all"]
+    subprocess.run(undo, env=os.environ | {"OFFSPEC_STATE_DIR": str(state_dir)}, capture_output=True, timeout=60)
 
 
 _SILENT: dict[str, int | bool] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
@@ -151,7 +239,13 @@ def one_campaign_run(place: Path, seed: int, tally: Tally) -> None:
     state_dir = place / "state"
     state_dir.mkdir(parents=True)
     (place / "c.yaml").write_text(CAMPAIGN.format(seed=seed))
-    before = look(state_dir)
+    with Leases(state_dir) as leases:
+        _one_campaign_run(leases, place, rng, seed, tally)
+
+
+def _one_campaign_run(leases: Leases, place: Path, rng: random.Random, seed: int, tally: Tally) -> None:
+    state_dir = leases.state_dir
+    before = leases.snapshot()
     process = subprocess.Popen(
         [sys.executable, "-m", "controller.cli", "run", str(place / "c.yaml"), "--runs", str(place / "runs")],
         env=os.environ | {"OFFSPEC_STATE_DIR": str(state_dir)}, **_SILENT,
@@ -167,27 +261,19 @@ def one_campaign_run(place: Path, seed: int, tally: Tally) -> None:
         tally.victims[name] += 1
         for pid in pids[name]:
             kill(pid)
+    begun = time.monotonic()
     try:
         # Whoever lives goes on to the end of the campaign, or stops for a reason of its own.
         process.wait(150)
+        begun = begun if "controller" in chosen else time.monotonic()
     except subprocess.TimeoutExpired:
         tally.leaks.append(f"seed {seed}, killed {chosen}: the controller neither finishes nor stops")
         process.kill()
         process.wait()
     if {"controller", "keeper", "guard", "heir"} <= set(chosen):
         # Everybody who could have done it is dead: the next start of anything of ours does.
-        undo = [sys.executable, "-m", "agent.cli", "undo", "--all"]
-        subprocess.run(undo, env=os.environ | {"OFFSPEC_STATE_DIR": str(state_dir)}, capture_output=True, timeout=60)
-    settle(state_dir, before, tally, f"seed {seed}, killed {chosen}")
-    ray = [str(path) for path in Path("/tmp").glob("offspec-ray-*") if _owner_of(path) == str(state_dir)]
-    tally.leaks += [f"seed {seed}, killed {chosen}: {folder}" for folder in ray]
-
-
-def _owner_of(folder: Path) -> str:
-    try:
-        return (folder / "state-dir").read_text()
-    except OSError:
-        return ""
+        _start_something(state_dir)
+    settle(leases, before, tally, f"seed {seed}, killed {chosen}", begun)
 
 
 def cast_of(state_dir: Path) -> dict[str, list[int]]:
@@ -217,3 +303,28 @@ def cast_of(state_dir: Path) -> dict[str, list[int]]:
             if is_it:
                 cast[part].append(int(folder.name))
     return cast
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.system.chaos")
+    parser.add_argument("what", choices=("node", "campaign"))
+    parser.add_argument("first", type=int)
+    parser.add_argument("last", type=int)
+    parser.add_argument("--for", dest="seconds", type=float, default=float("inf"), help="begin no run after so many seconds")
+    asked = parser.parse_args()
+    one = one_node_run if asked.what == "node" else one_campaign_run
+    tally, begun = Tally(), time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+        for seed in range(asked.first, asked.last + 1):
+            if time.monotonic() - begun > asked.seconds:
+                print(f"time is over before seed {seed}")
+                break
+            told = len(tally.leaks)
+            one(Path(folder) / f"s{seed}", seed, tally)
+            print(f"seed {seed}: clean after {tally.clean_after_s[-1]:.2f} s", *tally.leaks[told:], sep="\n  leak: ", flush=True)
+    print(tally)
+    return 1 if tally.leaks else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

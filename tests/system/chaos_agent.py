@@ -77,8 +77,11 @@ def main() -> None:
     cgroups = Cgroups()
     able = [name for name, violation in registry().items() if violation.probe(cgroups, len(os.sched_getaffinity(0))).supported]
     ledger = Ledger(state_dir)
-    while True:
-        once(ledger, cgroups, able, rng, state_dir)
+    try:
+        while ledger.guarded:
+            once(ledger, cgroups, able, rng, state_dir)
+    finally:
+        ledger.close()
 
 
 if __name__ == "__main__":

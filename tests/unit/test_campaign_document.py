@@ -123,6 +123,18 @@ def test_layout_and_comments_do_not_change_what_a_campaign_is(tmp_path: Path) ->
     assert load(tmp_path, GOOD).spec_hash != load(tmp_path, GOOD.replace("2000/s", "2001/s")).spec_hash
 
 
+def test_the_content_of_a_signal_is_content_of_the_campaign(tmp_path: Path) -> None:
+    signalled = GOOD.replace("conditions:\n", "conditions:\n  following: {sharing: {cpu: {dose: [{signal: load.csv}, 10]}}}\n")
+    assert signalled != GOOD
+    (tmp_path / "load.csv").write_text("second,dose\n0,5\n1,10\n")
+    before = load(tmp_path, signalled)
+    assert list(before.signals) == ["load.csv"]
+    assert load(tmp_path, signalled).spec_hash == before.spec_hash
+    (tmp_path / "load.csv").write_text("second,dose\n0,5\n1,11\n")
+    assert load(tmp_path, signalled).spec_hash != before.spec_hash
+    assert load(tmp_path, GOOD).signals == {}
+
+
 @pytest.mark.parametrize(
     ("section", "key", "words"),
     [

@@ -87,7 +87,7 @@ def test_a_campaign_writes_ramps_steps_pulses_and_signals(tmp_path: Path) -> Non
         ("{ramp: [0, 1], over: 1s, each: 1s}", "unknown key for a ramp"),
         ("{wave: [0, 1]}", "a dose over time is one of ramp, steps, pulse, signal"),
         ("{pulse: [0, 1], every: 1s, for: 2s}", "begins again before its last point"),
-        ("{signal: none.csv}", "none.csv: .*; expected CSV or Parquet with the columns second and dose"),
+        ("{signal: none.csv}", "none.csv: no such file; expected CSV or Parquet with the columns second and dose"),
     ],
 )
 def test_what_is_no_dose_over_time_is_one_line(dose: str, words: str, tmp_path: Path) -> None:
