@@ -44,7 +44,9 @@ class Cgroups:
         return (path / "cgroup.procs").exists() and os.access(path, os.W_OK)
 
     def homes(self) -> dict[str, Path]:
-        """Hierarchies that a scope lives in: `cpu`, `memory` and `io` for limits, `cpuacct` for use, `kill` for ending it at one stroke."""
+        """Hierarchies that a scope lives in: `cpu`, `memory`, `io` and `devices` for limits, `cpuacct` for use, `kill` for ending it at one
+        stroke, which is always of version 2.
+        """
         if self.version == 2:
             able = self._read(self.root / "cgroup.controllers").split()
             more: dict[str, Path] = {name: self.root for name in ("memory", "io") if name in able}
@@ -52,6 +54,8 @@ class Cgroups:
         found = {name: self.root / name for name in ("cpu", "cpuacct", "memory") if self._usable(self.root / name)}
         if self._usable(self.root / "blkio"):
             found["io"] = self.root / "blkio"
+        if self._usable(self.root / "devices"):
+            found["devices"] = self.root / "devices"
         if self._usable(self.root / "unified"):
             found["kill"] = self.root / "unified"
         return found
@@ -104,6 +108,16 @@ class Scope:
     def end(self) -> str:
         """Kills and removes; returns how that went (agent.undo)."""
         return self._ledger.undo(self._undo)
+
+    @property
+    def v2_path(self) -> Path | None:
+        """Its directory in the hierarchy of version 2, None where there is none that we may write."""
+        return self._at.get("kill")
+
+    @property
+    def devices_path(self) -> Path | None:
+        """Its directory in the devices hierarchy of version 1."""
+        return self._at.get("devices")
 
     @property
     def limits(self) -> bool:

@@ -306,9 +306,13 @@ _ALL = (
     ),
     ViolationSpec(
         "no-gpu", "hardware", "deploy", "the machine has a GPU", "on", 1, 1, tolerance=0.0,
-        mechanisms=("variables of CUDA, HIP, ROCr and SYCL (proxy)",), needs="a GPU",
-        measured_by="every process carries the variables, and none has a GPU's device file open", undo="A",
-        hazards="a program that opens the device itself, NVML among them, still finds it",
+        mechanisms=(
+            "device filter of cgroup v2, and variables of CUDA, HIP, ROCr and SYCL", "devices.deny of cgroup v1, and those variables",
+            "those variables alone (proxy)",
+        ),
+        needs="a GPU; root for the filter", undo="B",
+        measured_by="a child of the system's scope is refused the device; every process carries the variables, and none has a device open",
+        hazards="a program that only lists the PCI bus or /sys still finds it; by the variables alone NVML does, too",
     ),
     ViolationSpec(
         "frequency", "hardware", "violate", "the processor runs this fast", "MHz", 1, 20_000, aliases={"GHz": 1000.0}, tolerance=0.05,
