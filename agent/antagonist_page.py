@@ -7,8 +7,8 @@ import mmap
 import os
 import struct
 
-_BYTES = 64
-_RATE, _DONE, _FORGIVEN, _FAILED, _ERRNO, _READY = range(0, 48, 8)
+PAGE_BYTES = 64
+RATE_AT, DONE_AT, _FORGIVEN, _FAILED, _ERRNO, READY_AT = range(0, 48, 8)
 
 
 class Page:
@@ -16,8 +16,8 @@ class Page:
 
     def __init__(self) -> None:
         self._fd = os.memfd_create("offspec-antagonist")
-        os.ftruncate(self._fd, _BYTES)
-        self._map = mmap.mmap(self._fd, _BYTES)
+        os.ftruncate(self._fd, PAGE_BYTES)
+        self._map = mmap.mmap(self._fd, PAGE_BYTES)
         self.path = f"/proc/{os.getpid()}/fd/{self._fd}"
 
     def _number(self, at: int) -> int:
@@ -25,12 +25,12 @@ class Page:
 
     def ask(self, rate_per_s: float) -> None:
         """Units per second from now on; 0: none, infinite: as fast as it goes."""
-        struct.pack_into("=d", self._map, _RATE, rate_per_s)
+        struct.pack_into("=d", self._map, RATE_AT, rate_per_s)
 
     @property
     def done(self) -> int:
         """Units done since the start."""
-        return self._number(_DONE)
+        return self._number(DONE_AT)
 
     @property
     def forgiven(self) -> int:
@@ -45,7 +45,7 @@ class Page:
 
     @property
     def ready(self) -> bool:
-        return self._number(_READY) == 1
+        return self._number(READY_AT) == 1
 
     def close(self) -> None:
         if not self._map.closed:

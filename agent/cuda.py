@@ -5,6 +5,7 @@ which the driver compiles for whatever GPU there is.
 """
 
 import ctypes
+import os
 from typing import Any
 
 LIBRARY = "libcuda.so.1"
@@ -40,6 +41,8 @@ class Gpu:
 
     def __init__(self, device: int, library: Any = None) -> None:
         """Raises CudaFailed; OSError where there is no driver."""
+        # NVML counts devices in the order of the bus, and so must CUDA, which by itself puts the fastest first.
+        os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
         self._lib = library if library is not None else ctypes.CDLL(LIBRARY)
         self._call("cuInit", ctypes.c_uint(0))
         count = ctypes.c_int()
@@ -81,6 +84,9 @@ class Gpu:
         at = ctypes.c_uint64()
         self._call("cuMemAlloc_v2", ctypes.byref(at), ctypes.c_size_t(size))
         return at
+
+    def free(self, at: ctypes.c_uint64) -> None:
+        self._call("cuMemFree_v2", at)
 
     def allocate_pinned(self, size: int) -> ctypes.c_void_p:
         """Host memory that the device reaches by itself."""

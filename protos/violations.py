@@ -214,6 +214,13 @@ _ALL = (
         measured_by="bytes of the copies that the GPU has done", undo="B", varies=True, hazards="it holds 64 MiB of the GPU's memory",
     ),
     ViolationSpec(
+        "gpu-memory", "sharing", "violate", "the GPU's memory is the system's", "MiB", 0, 1 << 24, aliases={"GiB": 1024.0},
+        options={"device": Number(0, 63)}, whole=("device",), tolerance=0.02, tolerance_abs=10.0,
+        mechanisms=("process that holds CUDA device memory",), needs="an NVIDIA GPU and its driver",
+        measured_by="NVML: memory of that process less that of its context; else of the device", undo="B", varies=True,
+        hazards="a system that allocates later finds less; its context takes some hundred MiB beside the dose",
+    ),
+    ViolationSpec(
         "pcie", "sharing", "violate", "the way to the GPU is free", "GB/s", 0, 1000,
         options={"device": Number(0, 63), "direction": ("to-device", "from-device")}, whole=("device",), tolerance=0.10,
         mechanisms=("paced CUDA copies from or to pinned memory",), needs="an NVIDIA GPU and its driver",

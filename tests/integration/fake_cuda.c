@@ -1,6 +1,8 @@
 /* The CUDA driver's boundary without a GPU: kernels and copies take the time that they would, in order, as one stream's do.
-   Copies run at 10 GB/s. CUDA_FAKE_FAIL=name makes that call fail. */
+   Copies run at 10 GB/s. CUDA_FAKE_FAIL=name makes that call fail. Device memory is 256 MiB, of which a context takes 100; what is used stands
+   in $TMPDIR/cuda-used, as NVML would say it. */
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -30,11 +32,41 @@ int cuInit(unsigned flags) { return flags ? 1 : asked("cuInit"); }
 int cuDeviceGetCount(int *n) { *n = 1; return 0; }
 int cuDeviceGet(int *handle, int n) { *handle = 40 + n; return 0; }
 int cuDeviceGetAttribute(int *value, int what, int handle) { *value = 108; return what == 16 && handle == 40 ? 0 : 1; }
-int cuDevicePrimaryCtxRetain(void **context, int handle) { *context = (void *)&busy_until; return handle == 40 ? 0 : 101; }
 int cuCtxSetCurrent(void *context) { current = context == (void *)&busy_until; return current ? 0 : 201; }
 int cuModuleLoadData(void **module, const char *ptx) { *module = (void *)ptx; return strstr(ptx, ".entry spin") ? 0 : 218; }
 int cuModuleGetFunction(void **f, void *module, const char *name) { *f = module; return strcmp(name, "spin") ? 500 : 0; }
-int cuMemAlloc_v2(uint64_t *at, size_t n) { *at = 4096 + n; return 0; }
+static size_t used = 100 << 20;
+
+static void tell(void) {
+    char path[4096];
+    if (!getenv("TMPDIR")) return;
+    snprintf(path, sizeof path, "%s/cuda-used", getenv("TMPDIR"));
+    FILE *file = fopen(path, "w");
+    if (file) { fprintf(file, "%zu", used); fclose(file); }
+}
+
+int cuMemAlloc_v2(uint64_t *at, size_t n) {
+    if (used + n > 256 << 20) return 2;
+    uint64_t *made = malloc(sizeof *made);
+    *made = n;
+    *at = (uint64_t)made;
+    used += n;
+    tell();
+    return 0;
+}
+
+int cuDevicePrimaryCtxRetain(void **context, int handle) {
+    *context = (void *)&busy_until;
+    tell();
+    return handle == 40 ? 0 : 101;
+}
+
+int cuMemFree_v2(uint64_t at) {
+    used -= *(uint64_t *)at;
+    free((void *)at);
+    tell();
+    return 0;
+}
 int cuMemHostAlloc(void **at, size_t n, unsigned flags) { *at = malloc(n); return flags ? 1 : 0; }
 int cuEventCreate(void **event, unsigned flags) { *event = calloc(1, sizeof(int64_t)); return flags ? 1 : 0; }
 int cuEventRecord(int64_t *event, void *stream) { int64_t now = now_ns(); *event = busy_until > now ? busy_until : now; return stream ? 1 : 0; }
