@@ -5,6 +5,7 @@ The page (agent/antagonist_page.py) is ready once the context is there and nothi
 then knows what the context alone takes. What is asked are bytes; what is done are the bytes held now.
 """
 
+import ctypes
 import json
 import math
 import mmap
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         page = mmap.mmap(fd, PAGE_BYTES)
     finally:
         os.close(fd)
-    held = []
+    held: list[ctypes.c_uint64] = []
     try:
         gpu = Gpu(int(order["numbers"]["device"]))
         struct.pack_into("=Q", page, READY_AT, 1)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,54 @@ def test_a_node_that_cannot_says_why(tmp_path: Path, tree: Path) -> None:
     (tree / "cpu/intel_pstate/no_turbo").write_text("1")
     assert "off on this node already" in TurboOff(tree).probe(CGROUPS, 4).reason
     (tree / "cpu/smt/control").write_text("notsupported")
-    assert "says notsupported" in SmtOff(tree).probe(CGROUPS, 4).reason
+    assert "says notsupported, and no core has a second thread" in SmtOff(tree).probe(CGROUPS, 4).reason
+
+
+@pytest.fixture
+def threads(tree: Path) -> Path:
+    """Cores 0 and 1, whose second threads are 2 and 3, and whose switch is not to be had."""
+    (tree / "cpu/smt/control").write_text("notsupported")
+    (tree / "cpu/online").write_text("0-3")
+    for number in range(4):
+        folder = tree / f"cpu/cpu{number}/topology"
+        folder.mkdir(parents=True)
+        (folder / "thread_siblings_list").write_text(f"{number % 2},{number % 2 + 2}\n")
+    return tree
+
+
+def test_second_threads_are_left_idle_where_the_switch_is_not_to_be_had_and_who_uses_them_is_measured(
+    threads: Path, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat = tmp_path / "stat"
+
+    def ran(ticks: int) -> None:
+        stat.write_text(f"cpu 0 0\ncpu0 900 0 900 5 5 0 0 0 0 0\ncpu2 {ticks} 0 0 7000 7000 0 0 0 0 0\ncpu20 9000 0 0 0 0 0 0 0 0 0\n")
+
+    now = 100.0
+    monkeypatch.setattr("agent.violations.smt_off.time.monotonic", lambda: now)
+    ran(0)
+    said = SmtOff(threads).probe(CGROUPS, 4)
+    assert said.supported and said.fidelity == "proxy" and "others may use the threads" in said.reason
+    applied = SmtOff(threads, tmp_path).apply(1, {}, context)
+    now = 101.0
+    assert applied.measure().given == 1
+    ran(int(0.3 * os.sysconf("SC_CLK_TCK")))
+    now = 102.0
+    busy = applied.measure()
+    assert busy.given == pytest.approx(0.7)
+    assert busy.remark == "thread 2 left idle by us; others may use them: measured 30% of the last second"
+    assert applied.undo() == "undone"
+
+
+@pytest.mark.parametrize(
+    ("target", "load", "words"),
+    [((0, 2), (), "the system is on thread 0, which is to be idle"), ((0,), (2,), "the load generator is on thread 2")],
+)
+def test_a_second_thread_that_we_use_ourselves_is_not_idle(
+    target: tuple[int, ...], load: tuple[int, ...], words: str, threads: Path, context: Context
+) -> None:
+    with pytest.raises(PreflightFailed, match=words):
+        SmtOff(threads).apply(1, {}, replace(context, target_cores=target, busy_cores=load))
 
 
 OWNER = """
