@@ -3,11 +3,10 @@
 import argparse
 import json
 import sys
-import tempfile
-from pathlib import Path
 
 from agent.load_arguments import add_load_arguments, load_of, rate_of, run_until_interrupted, whole_seconds
 from traces.errors import MeasurementInvalid, UsageError
+from traces.scratch import scratch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
 
     def probe(rate: float) -> Probe:
         nonlocal preloaded
-        with tempfile.TemporaryDirectory(prefix="offspec-capacity-") as folder:
-            made = load.compiled(warmup_s + measure_s, rate, Path(folder))
+        with scratch("capacity") as folder:
+            made = load.compiled(warmup_s + measure_s, rate, folder)
             if args.preload and not preloaded:
                 load.preload(made.path)
                 preloaded = True

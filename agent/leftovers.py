@@ -14,6 +14,7 @@ from typing import Any
 from agent import marks
 from agent.snapshot import cgroups, network, processes, rules, swap_areas
 from agent.undo import FAILED, FOREIGN, UNDONE, run_step
+from traces.scratch import owned
 
 _PROGRAMS: Mapping[str, str] = {
     "stress-ng": "stress-ng",
@@ -45,6 +46,8 @@ class Leftover:
     origin: str
     what: str
     step: Mapping[str, Any] | None = None
+    by_hand: str = ""
+    """What takes it away where we cannot prove that nobody needs it."""
 
     @property
     def ours(self) -> bool:
@@ -52,6 +55,8 @@ class Leftover:
 
     @property
     def remedy(self) -> str:
+        if self.by_hand:
+            return self.by_hand
         if not self.ours:
             return "not ours, never touched: ask its owner"
         return "offspec undo --all" if self.step is not None or self.what.startswith("undo journal") else "remove it by hand"
@@ -70,11 +75,14 @@ def find(state_dir: Path, root: Path = Path("/")) -> list[Leftover]:
     net, fire = network(), rules()
     found = [Leftover("offspec", f"undo journal {path}") for path in sorted(state_dir.glob("undo/*.jsonl")) if orphaned(_lease(path))]
     found += _scopes(processes(orphaned), cgroups(root, orphaned))
-    found += [Leftover("offspec", f"{kind} {name}") for kind in ("our link", "our queue") for name in net.get(kind, {})] * (not living)
-    found += [Leftover("offspec", f"firewall rule: {rule}") for rule in fire["our rule"] if orphaned(_lease_of_rule(rule))]
+    if not living:
+        found += [Leftover("offspec", f"our link {name}", by_hand=f"ip link delete {name}") for name in net.get("our link", {})]
+        found += [Leftover("offspec", f"our queue {where}", by_hand=_without_queue(where)) for where in net.get("our queue", {})]
+    found += [_rule(rule) for rule in fire["our rule"] if orphaned(_lease_of_rule(rule))]
     found += _spaces(root, living)
     found += [_swap(path) for path in swap_areas(root)["our swap"] if not any(path.startswith(folder) for _, folder in living.values())]
-    found += [Leftover("offspec", f"folder {path} (no longer used by anybody?)") for path in _temporary(root) if not _in_use(path, living)]
+    found += [_folder(path) for path in _temporary(root) if not _in_use(path, living)]
+    found += [_cache_group(path) for path in sorted((root / "sys/fs/resctrl").glob(f"{marks.CGROUP}*")) if not living and path.is_dir()]
     return [*found, *of_others(_running(), net.get("queue", {}), list(fire["rule"]), root)]
 
 
@@ -109,8 +117,29 @@ def _scopes(running: Mapping[str, str], groups: Mapping[str, str]) -> list[Lefto
 
 
 def _spaces(root: Path, living: Mapping[str, Any]) -> list[Leftover]:
-    named = [path.name for path in (root / "run/netns").glob(f"{marks.NAMESPACE}*")]
-    return [Leftover("offspec", f"network namespace {name}") for name in named if not any(lease in name for lease in living)]
+    named = [path for path in (root / "run/netns").glob(f"{marks.NAMESPACE}*") if not any(lease in path.name for lease in living)]
+    return [Leftover("offspec", f"network namespace {path.name}", {"kind": "namespace", "path": str(path)}) for path in sorted(named)]
+
+
+def _cache_group(path: Path) -> Leftover:
+    return Leftover("offspec", f"cache group {path}", by_hand=f"rmdir {path}")
+
+
+def _rule(rule: str) -> Leftover:
+    return Leftover("offspec", f"firewall rule: {rule}", by_hand="delete this rule with the tool that shows it (nft or iptables)")
+
+
+def _without_queue(where: str) -> str:
+    link, _, handle = where.partition(" ")
+    return f"tc qdisc delete dev {link} root handle {handle}"
+
+
+def _folder(path: Path) -> Leftover:
+    """Ours only with our mark in it: a name alone proves nothing."""
+    if (path / marks.FOLDER_MARK).is_file():
+        return Leftover("offspec", f"folder {path}", {"kind": "tree", "path": str(path), "mark": marks.FOLDER_MARK})
+    by_hand = "its name begins like ours, but it bears no mark of ours: remove it by hand if nobody needs it"
+    return Leftover("unknown", f"folder {path}", by_hand=by_hand)
 
 
 def _swap(path: str) -> Leftover:
@@ -123,8 +152,8 @@ def _temporary(root: Path) -> list[Path]:
 
 
 def _in_use(path: Path, living: Mapping[str, Any]) -> bool:
-    """A folder that a living guard answers for, or that a living process stands in or holds a file of."""
-    if any(lease in path.name for lease in living):
+    """A folder that a living guard or owner answers for, or that a living process stands in or holds a file of."""
+    if any(lease in path.name for lease in living) or owned(path):
         return True
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -171,7 +200,7 @@ def of_others(running: Mapping[int, str], queues: Mapping[str, str], fire: Seque
 
 
 def remove_ours(found: Sequence[Leftover]) -> dict[str, int]:
-    """Takes away what is ours, has no owner, and stands in no journal. What has no step is left, and told."""
+    """Takes away what is provably ours, has no owner, and stands in no journal. What has no step is left, and told."""
     counts = {UNDONE: 0, FOREIGN: 0, FAILED: 0}
     for each in found:
         if each.step is not None:

@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from agent.load_arguments import add_load_arguments, duration_ns, load_of, rate_of, run_until_interrupted, whole_seconds
 from traces.errors import OutOfReach, UsageError
+from traces.scratch import scratch
 
 _QUIET_LIMIT_S = 30.0
 
@@ -70,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
         ),
     )
     order = load.order
-    with tempfile.TemporaryDirectory(prefix="offspec-replay-") as folder:
-        made = load.compiled(warmup_s + measure_s, rate, Path(folder))
+    with scratch("replay") as folder:
+        made = load.compiled(warmup_s + measure_s, rate, folder)
         if args.preload:
             load.preload(made.path)
         floor = None

@@ -7,6 +7,7 @@ A step is a JSON object:
     {"kind": "tree", "path", "mark"}   remove a directory of ours (it holds a file named like `mark`)
     {"kind": "setting", "path", "ours", "old"}   put the old value back into a file of the kernel, if it still holds ours
     {"kind": "swap", "path", "lift": [[file, text]]}   write the texts (limits of our cgroups), swap off our file, remove it
+    {"kind": "namespace", "path"}   remove a named network namespace of ours, and with its last process all links in it
     {"kind": "journals", "state_dir"}   undo what the journals of other dead owners in this folder hold open
 Running a step twice is harmless. The journal is `<state_dir>/undo/<boot id>-<lease>.jsonl`; while its owner lives it is locked.
 """
@@ -29,6 +30,7 @@ Session = tuple[int, int]
 
 UNDONE, FOREIGN, FAILED = "undone", "foreign", "failed"
 _KILL_WAIT_S = 3.0
+_MNT_DETACH = 2
 
 
 def boot_id() -> str:
@@ -54,6 +56,8 @@ def run_step(step: Step) -> str:
             return _put_back(Path(step["path"]), str(step["ours"]), str(step["old"]))
         if step["kind"] == "swap":
             return _swap_off(Path(step["path"]), step["lift"])
+        if step["kind"] == "namespace":
+            return _remove_namespace(Path(step["path"]))
         if step["kind"] == "journals":
             return FAILED if replay_leftovers(Path(step["state_dir"]))[FAILED] else UNDONE
     except (OSError, KeyError, TypeError, ValueError) as error:
@@ -262,6 +266,19 @@ def _swap_off(path: Path, lift: list[list[str]]) -> str:
         if number != errno.ENOMEM or time.monotonic() > deadline:
             raise OSError(number, os.strerror(number))
         time.sleep(0.01)
+    path.unlink(missing_ok=True)
+    return UNDONE
+
+
+def _remove_namespace(path: Path) -> str:
+    """As ip-netns(8) does: a name is a file that the namespace is mounted on."""
+    if path.parent.name != "netns" or not path.name.startswith("offspec-"):
+        return FOREIGN
+    if not path.exists():
+        return UNDONE
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.umount2(os.fsencode(path), _MNT_DETACH) != 0 and ctypes.get_errno() != errno.EINVAL:  # EINVAL: nothing was mounted yet
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     path.unlink(missing_ok=True)
     return UNDONE
 

@@ -21,26 +21,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 1 where something of ours is still there; then a quarantine stays."""
+    """Exit code 1 where something of ours is still there; then a quarantine stays. What only looks like ours is told, and held against
+    nobody.
+    """
     state_dir = default_state_dir()
     told = _tell_guards(state_dir) if args.live else 0
     counts = replay_leftovers(state_dir)
     for result, times in leftovers.remove_ours(leftovers.find(state_dir)).items():
         counts[result] += times
-    still = [each for each in leftovers.find(state_dir) if each.ours]
+    lying = leftovers.find(state_dir)
+    still = [each for each in lying if each.ours]
+    unproven = [each for each in lying if not each.ours and each.by_hand]
     held = quarantine.of(state_dir)
-    clean = not counts[FAILED] and not any("undo --all" in each.remedy for each in still)
+    clean = not counts[FAILED] and not still
     if held is not None and clean:
         quarantine.lift(state_dir)
     if args.json:
         document = {"state_dir": str(state_dir), **counts, "guards_told": told, "still_there": [each.what for each in still]}
+        document["not_touched"] = [each.what for each in unproven]
         print(json.dumps(document | {"quarantine": None if held is None else "lifted" if clean else str(held)}))
     else:
         print(", ".join(f"{n} {word}" for word, n in counts.items()) + f" ({state_dir}/undo)")
         if held is not None and clean:
             print(f"quarantine lifted; it stood because after {held.attempt} this was left behind: {'; '.join(held.left)}")
         for each in still:
-            print(f"still there: {each.what}", file=sys.stderr)
+            print(f"still there: {each.what}: {each.remedy}", file=sys.stderr)
+        for each in unproven:
+            print(f"not touched: {each.what}: {each.remedy}", file=sys.stderr)
     return 0 if clean else 1
 
 

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from controller.workloads import check_trace, compile_all
 from protos.offspec.v1 import agent_link_pb2 as pb
 from traces.errors import Interrupted, InvalidInput, PreflightFailed
 from traces.projection import DRIVER_KINDS
+from traces.scratch import scratch
 
 T = TypeVar("T")
 
@@ -168,8 +168,8 @@ async def _resume(campaign: Campaign, folder: RunFolder, options: Options) -> in
 
 
 async def _plan(campaign: Campaign, options: Options) -> Plan:
-    with tempfile.TemporaryDirectory(prefix="offspec-plan-") as logs:
-        async with _cluster(campaign, options, Path(logs), measure_floor=False) as cluster:
+    with scratch("plan") as logs:
+        async with _cluster(campaign, options, logs, measure_floor=False) as cluster:
             return make_plan(campaign, cluster.nodes)
 
 

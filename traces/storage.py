@@ -18,6 +18,7 @@ from pyarrow import fs
 
 from traces.errors import InvalidInput
 from traces.formats.bytes_in import one_line
+from traces.scratch import scratch
 
 CACHE_VARIABLE = "OFFSPEC_CACHE"
 _COPY_BYTES = 8 << 20
@@ -87,8 +88,8 @@ def written(target: str) -> Iterator[Path]:
         yield Path(target)
         return
     store, place = _store(target)
-    with tempfile.TemporaryDirectory(prefix="offspec-") as folder:
-        path = Path(folder) / Path(place).name
+    with scratch("upload") as folder:
+        path = folder / Path(place).name
         yield path
         try:
             with path.open("rb") as source, store.open_output_stream(place) as sink:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -91,6 +92,65 @@ def test_an_old_journal_is_found_and_replayed_and_a_living_owners_is_not(state: 
         assert await_true(lambda: not living.guarded), "it learns that by its next ping"
     finally:
         living.close()
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary folders are made, of this test alone."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
+
+
+def test_a_folder_of_a_killed_owner_goes_and_one_without_our_mark_or_with_a_living_owner_stays(state: Path, temporary: Path) -> None:
+    script = "import time\nfrom traces.scratch import scratch\nwith scratch('x') as made:\n    print(made, flush=True); time.sleep(60)"
+    killed, living = (subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2))
+    assert killed.stdout is not None and living.stdout is not None
+    left, used = Path(killed.stdout.readline().strip()), Path(living.stdout.readline().strip())
+    alike = temporary / "offspec-of-somebody"
+    alike.mkdir()
+    try:
+        killed.kill()
+        killed.wait()
+        assert sorted(leftovers(state)) == [f"offspec: folder {left}", f"unknown: folder {alike}"]
+        done = offspec("undo", "--all")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("1 undone")
+        assert f"not touched: folder {alike}: its name begins like ours" in done.stderr
+        assert not left.exists() and used.exists() and alike.exists()
+    finally:
+        living.kill()
+        living.wait()
+
+
+def test_what_is_ours_and_cannot_be_taken_away_is_exit_code_one(state: Path, temporary: Path) -> None:
+    folder = temporary / "offspec-stuck"
+    folder.mkdir()
+    (folder / ".offspec").touch()
+    mount = subprocess.run(["mount", "-t", "tmpfs", "none", str(folder)], capture_output=True)
+    if mount.returncode:
+        pytest.skip("may not mount here")
+    try:
+        (folder / ".offspec").touch()
+        done = offspec("undo", "--all")
+        assert done.returncode == 1
+        assert f"still there: folder {folder}" in done.stderr or "1 failed" in done.stdout
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("ip"), reason="wants root and ip")
+def test_an_orphaned_network_namespace_goes_with_its_links(state: Path) -> None:
+    name = f"offspec-{LEASE}-way"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        subprocess.run(["ip", "-n", name, "link", "add", "ofs0", "type", "dummy"], capture_output=True)
+        assert leftovers(state) == [f"offspec: network namespace {name}"]
+        assert offspec("undo", "--all").returncode == 0
+        assert not Path("/run/netns", name).exists()
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], capture_output=True)
 
 
 def test_a_quarantined_node_refuses_an_injection_until_undo(state: Path) -> None:
