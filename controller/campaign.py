@@ -24,7 +24,6 @@ from pydantic import (
 )
 
 from controller.attempts import AskedViolation
-from controller.dose_profiles import BadProfile, profile_of
 from controller.fields import (
     AtLeastFactor,
     AtLeastShare,
@@ -39,12 +38,13 @@ from controller.fields import (
     at_most_time,
 )
 from controller.where import compile_where
+from protos.dose_profiles import BadProfile, profile_of
 from protos.violation_options import WrongOption, near, options_of
 from protos.violations import CATALOGUE, ViolationSpec
 from traces.document import Document, load_document
 from traces.errors import InvalidInput
 from traces.projection import driver_names
-from traces.quantities import parse_quantity
+from traces.quantities import parse_quantity, seconds_of
 
 NOMINAL = "nominal"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -495,7 +495,7 @@ def _one(spec: ViolationSpec, unit: str, raw: Any, text: Mapping[str, str], fold
         able = ", ".join(name for name, each in CATALOGUE.items() if each.varies)
         raise _BadDose(("dose",), f"the dose of {spec.name} cannot change while it is in force; give one number (these can: {able})")
     try:
-        profile = profile_of(raw, lambda dose: _dose(spec, unit, dose), folder)
+        profile = profile_of(raw, lambda dose: _dose(spec, unit, dose), seconds_of, folder)
     except BadProfile as error:
         raise _BadDose(("dose", error.at) if error.at else ("dose",), str(error)) from None
     return AskedViolation(spec.name, spec.axis, spec.unit, profile.most, text, profile.to_json())

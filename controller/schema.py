@@ -6,8 +6,8 @@ Made of the models and the catalogue of violations. An editor's check is the sma
 from typing import Any
 
 from controller.campaign import NAME, NOMINAL, Campaign
-from controller.dose_profiles import KEYS
 from controller.fields import NUMBER
+from protos.dose_profiles import KEYS
 from protos.violations import CATALOGUE, Allowed, Number, Told, ViolationSpec, Words
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"

@@ -78,3 +78,11 @@ def parse_rate(text: str | float, where: str = "rate") -> float:
     if not 0 < value < 1e12:
         raise InvalidInput(f"{where}: {text!r} is out of range; expected above 0 and below 1e12 per second")
     return value
+
+
+def seconds_of(text: str) -> float | None:
+    """A written time in seconds; None where it is none."""
+    try:
+        return parse_duration(text, "") / 1e9
+    except InvalidInput:
+        return None

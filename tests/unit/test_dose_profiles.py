@@ -1,5 +1,9 @@
 """A dose over time: one function of the second for both sides, judged second by second, on time."""
 
+import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -169,3 +173,15 @@ def test_a_change_that_comes_too_late_is_not_a_dose_given(tmp_path: Path) -> Non
     pq.write_table(pa.Table.from_pylist(rows, DOSES), path)
     (summary,) = dose_summaries(tmp_path, "t", 1, 0, 3)
     assert summary["coverage"] == pytest.approx(1 / 3, abs=1e-3) and summary["late_ms"] == 70
+
+
+def test_inject_follows_a_profile_second_by_second(tmp_path: Path) -> None:
+    words = ["inject", "pagefault", "--dose", "{steps: [2000, 6000], each: 1s}", "--for", "2s", "--json"]
+    env = {**os.environ, "OFFSPEC_STATE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-m", "agent.cli", *words], capture_output=True, text=True, timeout=60, env=env)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["asked"] == 6000 and document["profile"]["points"] == [[0, 2000], [1, 6000]]
+    first, second = (each["asked"] for each in document["seconds"])
+    assert 2000 <= first < second <= 6000
+    assert document["undone"] and document["seconds"][1]["given"] > document["seconds"][0]["given"]

@@ -1,4 +1,4 @@
-"""A dose over time as a campaign writes it -> protos.profile.
+"""A dose over time as a campaign and `offspec inject` write it -> protos.profile.
 
 dose: {ramp: [0, 100], over: 10s}            dose: {steps: [10, 50, 100], each: 5s}
 dose: {pulse: [0, 80], every: 10s, for: 2s}  dose: {signal: load.csv, scale: 2}     # columns second and dose, CSV or Parquet
@@ -10,8 +10,6 @@ from typing import Any
 
 from protos import profile
 from protos.profile import Profile
-from traces.errors import InvalidInput
-from traces.quantities import parse_duration
 
 KEYS: Mapping[str, tuple[str, ...]] = {"ramp": ("over",), "steps": ("each",), "pulse": ("every", "for"), "signal": ("scale",)}
 _MOST_BYTES = 64 << 20
@@ -25,8 +23,10 @@ class BadProfile(Exception):
         self.at = at
 
 
-def profile_of(raw: Mapping[str, Any], dose: Callable[[Any], float], folder: Path) -> Profile:
-    """`dose` makes a number of the catalogue's unit of a written one, or raises its own error. Raises BadProfile."""
+def profile_of(raw: Mapping[str, Any], dose: Callable[[Any], float], seconds: Callable[[str], float | None], folder: Path) -> Profile:
+    """`dose` makes a number of the catalogue's unit of a written one, or raises its own error; `seconds` makes seconds of a written time,
+    None of what is none. Signals are files relative to `folder`. Raises BadProfile.
+    """
     kind = next((k for k in KEYS if k in raw), None)
     if kind is None:
         raise BadProfile("", f"a dose over time is one of {', '.join(KEYS)}, such as {{ramp: [0, 100], over: 10s}}")
@@ -40,7 +40,7 @@ def profile_of(raw: Mapping[str, Any], dose: Callable[[Any], float], folder: Pat
         if not isinstance(values, list) or (kind != "steps" and len(values) != 2) or not values:
             raise BadProfile(kind, "expected a list of doses" + ("" if kind == "steps" else ": two, such as [0, 100]"))
         doses = [dose(value) for value in values]
-        times = {key: _seconds(raw, key) for key in KEYS[kind]}
+        times = {key: _seconds(raw, key, seconds) for key in KEYS[kind]}
         match kind:
             case "ramp":
                 return profile.ramp(doses[0], doses[1], times["over"])
@@ -52,13 +52,12 @@ def profile_of(raw: Mapping[str, Any], dose: Callable[[Any], float], folder: Pat
         raise BadProfile(kind, str(error)) from None
 
 
-def _seconds(raw: Mapping[str, Any], key: str) -> float:
+def _seconds(raw: Mapping[str, Any], key: str, parse: Callable[[str], float | None]) -> float:
     if key not in raw:
         raise BadProfile("", f"{key} is missing; give a time such as 5s")
-    try:
-        seconds = parse_duration(str(raw[key]), key) / 1e9
-    except InvalidInput:
-        raise BadProfile(key, f"{raw[key]!r} is not a time; give one such as 5s") from None
+    seconds = parse(str(raw[key]))
+    if seconds is None:
+        raise BadProfile(key, f"{raw[key]!r} is not a time; give one such as 5s")
     if seconds <= 0:
         raise BadProfile(key, "a time over 0 is needed")
     return seconds
