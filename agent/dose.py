@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from agent.violations import Applied, Reading, Varying
+from agent.violations import Applied, Reading, Summing, Varying
 from protos.profile import Profile
 from protos.records import DOSES
 from protos.violations import ViolationSpec
@@ -77,6 +77,8 @@ class DoseWatch:
         self._follower: threading.Thread | None = None
         self._t0_ns: int | None = None
         self._undone: dict[str, int] = {}
+        self.summaries: dict[str, str] = {}
+        """What violations that were undone say of all that they did, by name."""
 
     def any(self) -> bool:
         return bool(self._in_force)
@@ -228,4 +230,6 @@ class DoseWatch:
         for dose in reversed(pending):
             result = dose.applied.undo()
             self._undone[result] = self._undone.get(result, 0) + 1
+            if isinstance(dose.applied, Summing) and dose.applied.summary is not None:
+                self.summaries[dose.spec.name] = dose.applied.summary
         return dict(self._undone)

@@ -173,7 +173,8 @@ def enforce(name: str, dose: float, seconds: float = 0.0) -> Policy:
         raise PreflightFailed(f"violation {name}: {seconds:g} s asked, {policy.where} allows {policy.longest_s:g} s at most")
     if policy.memory_left_bytes:
         spec = CATALOGUE[name]
-        takes = dose * (1 << 20) if spec.axis == "sharing" and spec.unit == "MiB" else 0
+        # What is held of a GPU's memory is not taken from the machine's.
+        takes = dose * (1 << 20) if spec.axis == "sharing" and spec.unit == "MiB" and not name.startswith("gpu") else 0
         if available_bytes() - takes < policy.memory_left_bytes:
             left = f"{policy.memory_left_bytes >> 20} MiB are to stay available by {policy.where}"
             raise PreflightFailed(f"violation {name}: {left}, and {available_bytes() >> 20} MiB are now")

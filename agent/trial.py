@@ -390,8 +390,10 @@ class Trial:
             if replay is not None:
                 replay.stop()
 
-    def undo(self) -> dict[str, int]:
-        return self._doses.undo()
+    def undo(self) -> dict[str, Any]:
+        """How many steps went how; `summaries`: what violations say of all that they did, where one does."""
+        counts = self._doses.undo()
+        return {**counts, "summaries": self._doses.summaries} if self._doses.summaries else dict(counts)
 
     def teardown(self) -> dict[str, Any]:
         """Ends everything of this attempt; what would not go is named."""

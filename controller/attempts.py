@@ -46,6 +46,7 @@ class AttemptRecord:
     target_agent: str = ""  # where the system ran; "" in records from before this was kept
     applied: tuple[Mapping[str, Any], ...] = ()  # Violate's answer: violation, unit, asked, mechanism, fidelity, at_second
     target: Mapping[str, Any] = field(default_factory=dict)  # Finish's `target`: cpu_ns over the measured window, rss_bytes
+    summaries: Mapping[str, str] = field(default_factory=dict)  # violation -> what it did in all, by its own account when it ended
     workload_doses: Mapping[str, float] = field(default_factory=dict)  # measured on the compiled trace
     off_nominal: Mapping[str, Any] = field(default_factory=dict)  # violation of the workload -> distance (controller.workload_distance)
     evidence: tuple[str, ...] = ()  # what the outcome was decided by, in words

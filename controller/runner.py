@@ -202,6 +202,7 @@ class Runner:
             applied=tuple(self._at_second(a, got) for a in got.applied),
             target=target,
             cleanup=got.cleanup,
+            summaries=got.undone.get(trial.target_agent, {}).get("summaries", {}),
             workload_doses=doses_given(self._workloads, trial),
             off_nominal=self._off_nominal.get(trial.condition, {}),
             clock={a: f.get("clock", {}) for a, f in got.finished.items()},

@@ -89,6 +89,15 @@ class Varying(Protocol):
 
 
 @runtime_checkable
+class Summing(Protocol):
+    """One that can say, once it is undone, what it did in all."""
+
+    summary: str | None
+
+    def undo(self) -> str: ...
+
+
+@runtime_checkable
 class Confining(Protocol):
     """One that says on which cores the system starts."""
 

@@ -80,6 +80,8 @@ def _cleanup(record: AttemptRecord) -> dict[str, Any]:
 def _doses(record: AttemptRecord, run_dir: Path) -> list[dict[str, Any]]:
     """Measured ones from their table; those of the workload are in the trace itself, counted when it was made."""
     found = dose_summaries(run_dir, record.trial, record.attempt, record.warmup_s, record.measure_s)
+    for dose in found:
+        dose["remarks"] += [record.summaries[dose["violation"]]] if dose["violation"] in record.summaries else []
     measured = {d["violation"] for d in found}
     for asked in record.violations:
         if asked.name not in measured:

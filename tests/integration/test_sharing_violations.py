@@ -1,6 +1,7 @@
 """Neighbours on the real kernel: each gives its dose, by the kernel's own count where it has one, and leaves nothing behind."""
 
 import os
+import re
 import signal
 import socket
 import time
@@ -12,7 +13,8 @@ import pytest
 from agent import calibrated, calibration, inventory, kernel_counts, paced, storage
 from agent.ledger import Ledger, work_folder
 from agent.scope import Cgroups
-from agent.violations import Applied, Calibrating, Context, registry
+from agent.violations import Applied, Calibrating, Context, Summing, registry
+from agent.violations.stress import accounted
 from protos.violations import CATALOGUE
 from traces.errors import OffspecError, PreflightFailed, UsageError
 
@@ -133,8 +135,17 @@ def test_a_stressor_gets_its_share_and_no_more(here: Context) -> None:
     time.sleep(0.3)
     assert given(applied) == pytest.approx(30, rel=0.35)
     assert applied.fidelity == "proxy"
-    assert applied.undo() == "undone"
+    assert (applied.undo(), applied.undo()) == ("undone", "undone")
+    assert isinstance(applied, Summing) and re.fullmatch(
+        r"\d+ bogo operations, [0-9.e+]+ a second, by the account of stress-ng [0-9.]+", applied.summary or ""
+    )
     assert [p.name for p in here.work_dir.iterdir()] == [".offspec"]
+
+
+def test_the_account_of_a_stressor_that_did_nothing_countable_is_none() -> None:
+    assert accounted("system-info:\n      stress-ng-version: 0.15.06\n") is None
+    text = "metrics:\n    - stressor: vm\n      bogo-ops: 120\n      bogo-ops-per-second-real-time: 40.5\n"
+    assert accounted(text) == "120 bogo operations, 40.5 a second, by the account of stress-ng of unknown version"
 
 
 @pytest.mark.parametrize(
@@ -250,6 +261,6 @@ def test_the_most_that_a_node_gives_is_tried_kept_and_told(tmp_path: Path, monke
 
 
 def test_every_rated_neighbour_can_be_calibrated() -> None:
-    shares_of_cores = {"cpu", "smt", "stress"}  # what these can give is known without trying
-    rated = {n for n, s in CATALOGUE.items() if s.axis == "sharing" and s.varies} - shares_of_cores
+    known_untried = {"cpu", "smt", "stress", "gpu-memory"}  # shares of cores, and how much there is
+    rated = {n for n, s in CATALOGUE.items() if s.axis == "sharing" and s.varies} - known_untried
     assert rated <= {n for n, v in registry().items() if isinstance(v, Calibrating)}

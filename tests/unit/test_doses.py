@@ -7,6 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from controller.analysis.doses import dose_summaries
+from controller.analysis.trial import trial_entry
+from controller.attempts import AskedViolation, AttemptRecord
 from protos.records import DOSES
 
 ROW = {
@@ -33,6 +35,17 @@ def test_the_last_remark_of_the_measured_seconds_is_the_one_that_is_told(tmp_pat
     rows = [{**ROW, "second": at, "remark": said} for at, said in ((0, "early"), (1, "late"), (2, None), (3, "after"))]
     (summary,) = dose_summaries(written(tmp_path, rows), "t", 1, 0, 3)
     assert summary["remarks"] == ["late"]
+
+
+def test_what_a_violation_says_of_itself_when_it_ended_stands_with_its_dose(tmp_path: Path) -> None:
+    record = AttemptRecord(
+        trial="t", variant="v", condition="c", repeat=1, block=1, order=0, attempt=1,
+        violations=(AskedViolation("stress", "sharing", "percent", 50.0),), verdict="valid", reasons=(), outcome="functions",
+        failure_class=None, warmup_s=0, measure_s=1, load_agents=("a",), summaries={"stress": "120 bogo operations"},
+    )  # fmt: skip
+    assert AttemptRecord.from_json(record.to_json()) == record
+    (dose,) = trial_entry(record, written(tmp_path, [{**ROW, "violation": "stress", "second": 0}]), None)["dose"]
+    assert dose["remarks"] == ["120 bogo operations"]
 
 
 def test_a_run_from_before_these_columns_is_still_read(tmp_path: Path) -> None:
