@@ -386,12 +386,13 @@ _ALL = (
         "hotset_shift", "workload", "compile", "what is asked for often stays the same", "share", 0, 1,
         options={"period": _TIME, "hot": Number(0.001, 0.999)}, tolerance=0.25, tolerance_abs=0.05,
         mechanisms=("hot and cold keys change places",),
-        measured_by="popularity that a period and the next have in common, beside the nominal trace; two periods at least",
+        measured_by="what the hot keys of a period keep in the next, beside the nominal trace; two periods at least",
     ),
     ViolationSpec(
         "correlated_burst", "workload", "compile", "users want different things at a time", "share", 0, 1,
         options={"every": _TIME, "for": _TIME, "keys": (), "rate": Number(1, 1000)}, whole=("keys",), tolerance=0.1, tolerance_abs=0.03,
-        mechanisms=("crowds on the same few keys",), measured_by="popularity in the moments and outside them, beside the nominal trace",
+        mechanisms=("crowds on the same few keys",),
+        measured_by="popularity in the moments and outside them, beside the nominal trace; 20 requests a key in a moment",
     ),
     ViolationSpec(
         "key_amplify", "workload", "compile", "the working set is this large", "copies", 1, 1_000_000, whole=("dose",), tolerance=0.1,
@@ -399,7 +400,7 @@ _ALL = (
     ),
     ViolationSpec(
         "grow", "workload", "compile", "the working set stays as large", "share", 0, 1000, options={"period": _TIME}, tolerance=0.25,
-        mechanisms=("copies of keys come to be",), measured_by="how rarely requests meet on a key, period by period, beside the nominal",
+        mechanisms=("copies of keys come to be",), measured_by="how many different keys a period asks for, beside the nominal trace",
     ),
     ViolationSpec(
         "churn", "workload", "compile", "keys live for ever", "share", 0, 1, options={"period": _TIME, "ops": ("both", "none")},

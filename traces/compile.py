@@ -21,7 +21,7 @@ from traces.contents import Tally
 from traces.errors import InvalidInput
 from traces.formats.reading import file_sha256
 from traces.projection import project, projection_of
-from traces.publishing import part_beside, put_in_place
+from traces.publishing import checked_place, part_beside, put_in_place
 from traces.schema import BATCH_ROWS, SCHEMA, TraceMeta, ints
 from traces.stream import Trace, extent, file_sha256_in, limit, rebatched
 from traces.transforms import TransformSpec, apply, identity_of, transform_of
@@ -197,8 +197,7 @@ def write_trace(trace: Trace, out_dir: Path, *, duration_ns: int | None = None) 
 
 def save_trace(trace: Trace, path: Path) -> Compiled:
     """Writes `trace` as a canonical file at `path`, replacing what is there."""
-    if not path.parent.is_dir():
-        raise InvalidInput(f"{path}: no folder {path.parent}; expected one that exists; make it first")
+    checked_place(path)
     return _publish(trace, path.parent, path, None)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from traces.draws import U64
 from traces.key_copies import owners
@@ -12,10 +13,15 @@ from traces.schema import ints
 from traces.stream import Trace
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+_ENDS = ("delete", "DELETE")
+"""Ops that ask for nothing: what is deleted is not popular for it."""
 
 
 def periods(trace: Trace, period_ns: int) -> Iterator[tuple[int, U64]]:
-    """The objects of the requests of each period that has some, with its number; periods begin at the first arrival."""
+    """The objects that the requests of each period ask for, with its number, if there are some; periods begin at the first arrival."""
     number = 0
     held: list[U64] = []
     first: int | None = None
@@ -25,24 +31,29 @@ def periods(trace: Trace, period_ns: int) -> Iterator[tuple[int, U64]]:
         arrival, objects = ints(batch, "arrival_ns"), owners(batch)
         first = int(arrival[0]) if first is None else first
         number_of = (arrival - first) // period_ns
+        asking = _asking(batch)
         for at in np.split(np.arange(len(arrival)), np.flatnonzero(np.diff(number_of)) + 1):
             if int(number_of[at[0]]) != number and held:
                 yield number, np.concatenate(held)
                 held = []
             number = int(number_of[at[0]])
-            held.append(objects[at])
+            held.append(objects[at][asking[at]])
     if held:
         yield number, np.concatenate(held)
 
 
-def meetings_by_period(trace: Trace, period_ns: int) -> list[tuple[float, float]]:
-    """For each period its middle, in periods, and the share of pairs of its requests that are for one object."""
-    found = []
+def _asking(batch: pa.RecordBatch) -> npt.NDArray[np.bool_]:
+    column = batch.column("op")
+    asks: npt.NDArray[np.bool_] = np.array([word not in _ENDS for word in column.dictionary.to_pylist()], dtype=np.bool_)[
+        column.indices.to_numpy()
+    ]
+    return asks
+
+
+def counts_by_period(trace: Trace, period_ns: int) -> Iterator[tuple[float, Ints]]:
+    """For each period that has requests its middle, in periods, and how many requests each of its objects has."""
     for number, objects in periods(trace, period_ns):
-        counts = np.unique(objects, return_counts=True)[1].astype(np.float64)
-        pairs = len(objects) * (len(objects) - 1.0)
-        found.append((number + 0.5, float((counts * (counts - 1)).sum()) / pairs if pairs else 0.0))
-    return found
+        yield number + 0.5, np.unique(objects, return_counts=True)[1]
 
 
 @dataclass(frozen=True)
@@ -78,13 +89,30 @@ def kept_mass(trace: Trace, period_ns: int) -> float | None:
     return float(np.mean(found)) if found else None
 
 
+def kept_hot(trace: Trace, period_ns: int, hot: int) -> float | None:
+    """Which share of a period's requests is for the `hot` objects that had the most in the period before it, on average; None without two
+    that follow each other.
+    """
+    found = []
+    past: tuple[int, U64] | None = None
+    for number, objects in periods(trace, period_ns):
+        if past is not None and past[0] == number - 1 and len(objects):
+            found.append(float(np.isin(objects, past[1]).mean()))
+        names, counts = np.unique(objects, return_counts=True)
+        past = (number, names[np.argsort(-counts, kind="stable")[:hot]])
+    return float(np.mean(found)) if found else None
+
+
 def share_of_a_crowd(inside: U64, outside: U64, crowded: int) -> float:
-    """Which share of the requests inside are for what is asked for more there: beside the `crowded` objects that gained most, all
-    others must have lost that share.
+    """Which share of the requests inside is for the `crowded` objects that gain most there, beyond what they have outside. They are found
+    in one half of the requests and counted in the other, so that what chance brings together is no crowd.
     """
     names, place = np.unique(np.concatenate((inside, outside)), return_inverse=True)
-    within = np.bincount(place[: len(inside)], minlength=len(names)) / len(inside)
-    without = np.bincount(place[len(inside) :], minlength=len(names)) / len(outside)
-    rest = np.argsort(within - without)[: max(1, len(names) - crowded)]
-    usual = float(without[rest].sum())
-    return 1 - float(within[rest].sum()) / usual if usual else 1.0
+    usual = np.bincount(place[len(inside) :], minlength=len(names)) / len(outside)
+    halves = [np.bincount(place[: len(inside)][at::2], minlength=len(names)) for at in (0, 1)]
+    found = []
+    for one, other in (halves, halves[::-1]):
+        most = np.argsort(usual - one / one.sum(), kind="stable")[:crowded]
+        before = float(usual[most].sum())
+        found.append((float(other[most].sum()) / float(other.sum()) - before) / (1 - before) if before < 1 else 0.0)
+    return sum(found) / 2

@@ -46,6 +46,6 @@ def drawn_ops(batch: pa.RecordBatch, choice: npt.NDArray[np.int64], ops: tuple[s
             "resp_bytes": masked(np.where(brings, size, ints(batch, "resp_bytes")), (brings & known) | (stays & given)),
             "cache_hit": hit
             if hit.null_count == len(hit)
-            else pa.array(ints(batch, "cache_hit"), mask=changed | ~present(batch, "cache_hit")),
+            else pa.array(ints(batch, "cache_hit").astype(np.bool_), mask=changed | ~present(batch, "cache_hit")),
         },
     )

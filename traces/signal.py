@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from traces.characterise import QUANTILES, rounded
 from traces.errors import InvalidInput
 from traces.portrait.bins import WIDTH, Binned
-from traces.publishing import part_beside, put_in_place
+from traces.publishing import checked_place, part_beside, put_in_place
 from traces.schema import BATCH_ROWS, LABEL, TraceMeta
 
 SIGNAL = "signal"
@@ -131,8 +131,7 @@ class Saved:
 
 def save_signal(signal: Signal, path: Path) -> Saved:
     """Writes `signal` as Parquet at `path`, whole or not at all. Raises InvalidInput for one without samples."""
-    if not path.parent.is_dir():
-        raise InvalidInput(f"{path}: no folder {path.parent}; expected one that exists; make it first")
+    checked_place(path)
     rows, first, last = 0, 2**63 - 1, -(2**63)
     with part_beside(path.parent) as part:
         with pq.ParquetWriter(part, SIGNAL_SCHEMA, compression="zstd") as writer:

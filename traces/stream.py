@@ -182,6 +182,16 @@ def extent(trace: Trace) -> Extent:
     return size
 
 
+def timed(size: Extent, trace: Trace, asks: str) -> Extent:
+    """`size`, that of `trace`. Raises InvalidInput, in the name of what `asks`, where its requests have no time between them to bend."""
+    if size.rows > 1 and not size.span_ns:
+        raise InvalidInput(
+            f"{asks}: all {size.rows:,} requests of {trace.meta.name} are at one instant; expected times between them; give it some first: "
+            "spread=poisson,rate=1000/s"
+        )
+    return size
+
+
 def batch_extent(batch: pa.RecordBatch, before: Extent | None) -> Extent:
     """The extent of what came before and this batch, which has rows."""
     arrival, seq = ints(batch, "arrival_ns"), int(ints(batch, "seq").max())

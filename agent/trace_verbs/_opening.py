@@ -1,6 +1,7 @@
 """The arguments with which every verb opens a trace."""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from traces.errors import UsageError
@@ -16,6 +17,13 @@ def add_opening_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", help="its format, where the content does not tell (offspec trace formats)")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the format; repeatable")
     parser.add_argument("--seed", type=int, default=0)
+
+
+def keep_source(out: str, *sources: object) -> None:
+    """Raises UsageError for an `out` that is one of the traces that are read: what was recorded once is never recorded again."""
+    for source in sources:
+        if Path(out).exists() and Path(str(source)).exists() and Path(out).samefile(str(source)):
+            raise UsageError(f"{out}: is the trace that is read, and would be lost; expected another file to write")
 
 
 def options_of(given: list[str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from agent.trace_verbs._opening import TRACE_HELP, add_opening_arguments, opened, options_of
+from agent.trace_verbs._opening import TRACE_HELP, add_opening_arguments, keep_source, opened, options_of
 
 HELP = "write a trace in the form that another tool replays"
 
@@ -26,6 +26,7 @@ def run(args: argparse.Namespace) -> int:
     from traces.exports import export_trace
     from traces.storage import written
 
+    keep_source(args.out, args.trace)
     trace = opened(args, args.trace)
     with written(args.out) as path:
         rows = export_trace(trace, path, args.to, options_of(args.export_options))

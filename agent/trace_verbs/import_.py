@@ -2,7 +2,7 @@
 
 import argparse
 
-from agent.trace_verbs._opening import TRACE_HELP, add_opening_arguments, recording
+from agent.trace_verbs._opening import TRACE_HELP, add_opening_arguments, keep_source, recording
 from agent.trace_verbs._writing import written_trace
 
 HELP = "write any trace as canonical Parquet"
@@ -15,5 +15,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    keep_source(args.out, args.trace)
     found = recording(args, args.trace)
     return written_trace(found, args.out, args.json, kind=", ".join(found.meta.kinds))

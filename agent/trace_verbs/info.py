@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agent.trace_verbs._opening import TRACE_HELP, add_opening_arguments, recording
-from traces.errors import InvalidInput, UsageError
+from agent.trace_verbs._opening import TRACE_HELP, add_opening_arguments, keep_source, recording
+from traces.errors import UsageError
 
 HELP = "describe a trace"
 _TICKS = "▁▂▃▄▅▆▇█"
@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from traces.characterise import figures
     from traces.curves import curves, flattened
     from traces.portrait import portrait_of
+    from traces.publishing import checked_place, part_beside, put_in_place
     from traces.signal import Signal, describe_signal
 
     found = recording(args, args.trace)
@@ -37,14 +38,17 @@ def run(args: argparse.Namespace) -> int:
         facts = describe_signal(found)
         print(json.dumps(facts, indent=1) if args.json else as_text(facts))
         return 0
-    if args.html and not Path(args.html).parent.is_dir():
-        raise InvalidInput(f"{args.html}: no folder {Path(args.html).parent}; expected one that exists; make it first")
+    if args.html:
+        keep_source(args.html, args.trace)
+        checked_place(Path(args.html))
     portrait = portrait_of(found)
     facts, drawn = figures(portrait), curves(portrait)
     if args.html:
         from traces.page import trace_page
 
-        Path(args.html).write_text(trace_page(found.meta, facts, drawn), encoding="utf-8")
+        with part_beside(Path(args.html).parent) as part:
+            part.write_text(trace_page(found.meta, facts, drawn), encoding="utf-8")
+            put_in_place(part, Path(args.html))
         print(f"offspec: {args.html}", file=sys.stderr)
     if args.json:
         print(json.dumps({**facts, "curves": flattened(drawn)}, indent=1))

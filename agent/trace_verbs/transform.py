@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from agent.trace_verbs._opening import TRACE_HELP, add_opening_arguments, opened
+from agent.trace_verbs._opening import TRACE_HELP, add_opening_arguments, keep_source, opened
 from agent.transform_arguments import add_transform_arguments, add_transform_file, transforms_of
 from traces.errors import UsageError
 
@@ -23,11 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from agent.trace_verbs._writing import written_trace
-    from traces.transforms import apply
+    from traces.transforms import Reading, apply, transform_of
 
     specs = transforms_of(args)
     if not specs:
         raise UsageError("trace transform: nothing to do; expected --do NAME=VALUE, such as --do zipf=1.2, or --from FILE.yaml")
+    keep_source(args.out, args.trace, *(spec.value for spec in specs if isinstance(transform_of(spec), Reading)))
     trace = opened(args, args.trace)
     bent = apply(trace, specs, args.seed)
     done = bent.meta.transforms[len(trace.meta.transforms) :]

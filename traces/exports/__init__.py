@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from traces.errors import InvalidInput
-from traces.publishing import part_beside, put_in_place
+from traces.publishing import checked_place, part_beside, put_in_place
 from traces.stream import Trace
 
 
@@ -35,8 +35,7 @@ def export_trace(trace: Trace, path: Path, name: str, options: Mapping[str, str]
         raise InvalidInput(f"export {name!r} is unknown; expected one of {', '.join(exports())}")
     if not trace.bounded:
         raise InvalidInput(f"{trace.meta.name}: a synthesis without an end; expected a length; add ,for=10s or ,rows=N")
-    if not path.parent.is_dir():
-        raise InvalidInput(f"{path}: no folder {path.parent}; expected one that exists; make it first")
+    checked_place(path)
     with part_beside(path.parent) as part:
         rows = exports()[name].write(trace, part, options)
         if not rows:

@@ -19,7 +19,7 @@ import pyarrow as pa
 from traces.draws import permuted, stream
 from traces.errors import InvalidInput
 from traces.schema import BATCH_ROWS, with_columns
-from traces.stream import Extent, StreamTrace, Trace, extent, gap_variation
+from traces.stream import Extent, StreamTrace, Trace, extent, gap_variation, timed
 from traces.transforms.spec import TransformSpec
 
 Floats = npt.NDArray[np.float64]
@@ -38,7 +38,7 @@ class Burst:
 
     def bend(self, trace: Trace, spec: TransformSpec, seed: int) -> StreamTrace:
         cv = spec.number(0, 1000, "a coefficient of variation from 0 to 1000")
-        size = extent(trace)
+        size = timed(extent(trace), trace, "transform burst")
         gaps = size.rows - 1
         if gaps < 1:
             raise InvalidInput(f"transform burst: {trace.meta.name} has {size.rows} request; expected at least two")

@@ -19,7 +19,7 @@ from traces.key_copies import KeyCopies, key_copies
 from traces.objects import Objects, grouped, objects_of
 from traces.ops import with_ops
 from traces.schema import ints, with_columns
-from traces.stream import StreamTrace, Trace, joined, remade, rows_at
+from traces.stream import StreamTrace, Trace, joined, remade, rows_at, timed
 from traces.transforms.spec import TransformSpec
 
 _PERIOD = "10s"
@@ -50,7 +50,7 @@ class Churn:
                 )
         asks = f"transform {self.name}"
         objects = objects_of(trace, asks)
-        size = objects.size
+        size = timed(objects.size, trace, asks)
         space = key_copies(trace, int(share * size.span_ns / period) + 3, asks)
         born = uniform_all(stream(seed, trace.meta.name, self.name), np.arange(len(objects), dtype=np.uint64))
         replaced = remade(trace, _Replaced(trace, objects, space, born, share / period, size.first_ns, ops))

@@ -18,11 +18,13 @@ from traces.errors import InvalidInput
 from traces.key_copies import owners
 from traces.objects import Objects, objects_of
 from traces.schema import ints
-from traces.stream import Extent, StreamTrace, Trace, extent, remade
+from traces.stream import Extent, StreamTrace, Trace, extent, remade, timed
 from traces.transforms.spec import TransformSpec
 from traces.warp import Shape, Warped
 
 _EVERY, _FOR, _KEYS = "10s", "1s", 10
+_FEWEST = 20
+"""Requests of a moment for each object of a crowd, on average, below which a reading says nothing of it."""
 
 
 class CorrelatedBurst:
@@ -46,6 +48,7 @@ class CorrelatedBurst:
         moments = _Moments.asked(spec)
         rate = spec.option("rate", 1, 1, 1000, "how many times as many requests as outside, from 1 to 1000")
         objects = objects_of(trace, f"transform {self.name}")
+        timed(objects.size, trace, f"transform {self.name}")
         size = objects.size
         crowded = int(spec.option("keys", _KEYS, 1, len(objects), f"how many of the {len(objects)} objects that there are"))
         source: Trace = trace if rate == 1 else remade(trace, Warped(trace, size, moments.every_ns, moments.shape(rate)))
@@ -58,7 +61,7 @@ class CorrelatedBurst:
         """
         moments, crowded = _Moments.asked(spec), int(float(spec.options.get("keys", _KEYS)))
         shares = [moments.share_of_crowds(each, crowded) for each in (made, nominal)]
-        return None if shares[0] is None or shares[1] is None else 1 - (1 - shares[0]) / (1 - shares[1])
+        return None if shares[0] is None or shares[1] is None or shares[1] >= 1 else 1 - (1 - shares[0]) / (1 - shares[1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,11 +93,11 @@ class _Moments:
         return Shape(time, requests / requests[-1])
 
     def share_of_crowds(self, trace: Trace, crowded: int) -> float | None:
-        """The mean over all requests in moments; None without a moment that has requests."""
+        """The mean over all requests in moments; None without a moment that has enough of them."""
         found = [
             (share_of_a_crowd(inside, outside, crowded), len(inside))
             for inside, outside in self._stretches(trace, extent(trace).first_ns)
-            if len(inside) and len(outside)
+            if len(inside) >= _FEWEST * crowded and len(outside)
         ]
         return sum(share * count for share, count in found) / sum(count for _, count in found) if found else None
 

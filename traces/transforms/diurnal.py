@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from traces.schema import ints
-from traces.stream import StreamTrace, Trace, extent, remade
+from traces.stream import StreamTrace, Trace, extent, remade, timed
 from traces.transforms.spec import TransformSpec
 from traces.warp import Shape, Warped
 
@@ -36,7 +36,7 @@ class Diurnal:
         turn = 2 * np.pi
         requests = time + amplitude / turn * (np.cos(turn * phase) - np.cos(turn * (time + phase)))
         meta = dataclasses.replace(trace.meta, t0_unix_ns=None)  # another clock than the source's
-        return remade(trace, Warped(trace, extent(trace), period, Shape(time, requests)), meta)
+        return remade(trace, Warped(trace, timed(extent(trace), trace, f"transform {self.name}"), period, Shape(time, requests)), meta)
 
     def dose(self, made: Trace, nominal: Trace, spec: TransformSpec) -> float | None:
         """The share of the mean by which the rate swings with the period, beyond what it did by itself: twice the size of the requests'

@@ -4,20 +4,25 @@ sizes stay.
 Two passes.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+from scipy.optimize import brentq
 
 from traces.draws import stream, uniform_all
-from traces.drift import meetings_by_period
+from traces.drift import counts_by_period
 from traces.key_copies import key_copies, owners
 from traces.schema import ints
-from traces.stream import StreamTrace, Trace, extent, remade
+from traces.stream import StreamTrace, Trace, extent, remade, timed
 from traces.transforms.spec import TransformSpec
 
 _PERIOD = "10s"
+_FEWEST_REPEATS = 1000
+_MOST_GROWTH = 1e4
 
 
 class Grow:
@@ -32,7 +37,7 @@ class Grow:
     def bend(self, trace: Trace, spec: TransformSpec, seed: int) -> StreamTrace:
         growth = spec.number(0, 1000, "a share of the key space from 0 to 1000: 1 doubles it in a period")
         period = spec.duration_ns("period", _PERIOD)
-        size = extent(trace)
+        size = timed(extent(trace), trace, "transform grow")
         space = key_copies(trace, int(growth * size.span_ns / period) + 3, f"transform {self.name}")
         births, picks = stream(seed, trace.meta.name, "grow births"), stream(seed, trace.meta.name, "grow picks")
 
@@ -45,15 +50,29 @@ class Grow:
         return remade(trace, make)
 
     def dose(self, made: Trace, nominal: Trace, spec: TransformSpec) -> float | None:
-        """By how much rarer it grows, from period to period, that two requests are for one key: the slope through 1 at the start."""
+        """The growth under which as many different keys are asked for in the periods as there are, from how often each is without it.
+        None where too few requests of a period are for the same key.
+        """
         period = spec.duration_ns("period", _PERIOD)
-        grown = [
-            (at, before / now - 1)
-            for (at, now), (_, before) in zip(*(meetings_by_period(t, period) for t in (made, nominal)), strict=False)
-            if now
-        ]
-        weight = sum(at * at for at, _ in grown)
-        return sum(at * more for at, more in grown) / weight if weight else None
+        usual = [(at, *np.unique(counts, return_counts=True)) for at, counts in counts_by_period(nominal, period)]
+        different = sum(len(counts) for _, counts in counts_by_period(made, period))
+
+        def too_few(growth: float) -> float:
+            return sum(float(_different(times, 1 + growth * at) @ keys) for at, times, keys in usual) - different
+
+        if sum(float((times - 1) @ keys) for _, times, keys in usual) < _FEWEST_REPEATS:
+            return None
+        if too_few(0) >= 0:
+            return 0.0
+        return float(brentq(too_few, 0, _MOST_GROWTH)) if too_few(_MOST_GROWTH) > 0 else None
+
+
+def _different(times: npt.NDArray[np.int64], copies: float) -> npt.NDArray[np.float64]:
+    """How many copies of a key so many requests for it ask for, on average; where a key has 2.3 copies, some have 2 and some 3."""
+    whole = math.floor(copies)
+    fewer, more = (n * (1 - (1 - 1 / n) ** times.astype(np.float64)) for n in (whole, whole + 1))
+    asked: npt.NDArray[np.float64] = fewer + (copies - whole) * (more - fewer)
+    return asked
 
 
 TRANSFORM = Grow()

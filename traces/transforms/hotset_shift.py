@@ -13,11 +13,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from traces.draws import mix, permuted, stream
-from traces.drift import kept_mass
+from traces.drift import kept_hot
 from traces.errors import InvalidInput
 from traces.objects import Objects, objects_of
 from traces.schema import ints
-from traces.stream import StreamTrace, Trace, remade
+from traces.stream import StreamTrace, Trace, remade, timed
 from traces.transforms.spec import TransformSpec
 
 _PERIOD, _HOT = "10s", 0.5
@@ -39,7 +39,8 @@ class HotsetShift:
         share = spec.number(0, 1, "the share of the hot objects that changes in a period, from 0 to 1")
         hot_mass = spec.option("hot", _HOT, 0.001, 0.999, "a share of the requests from 0.001 to 0.999")
         objects = objects_of(trace, f"transform {self.name}")
-        hot = int(np.searchsorted(np.cumsum(objects.counts), hot_mass * objects.rows)) + 1
+        timed(objects.size, trace, f"transform {self.name}")
+        hot = _hot(objects, hot_mass)
         if share * hot + 2 > len(objects) - hot:
             raise InvalidInput(
                 f"transform {self.name}: {trace.meta.name} has {hot} hot objects of {len(objects)}; expected as many cold ones as change; "
@@ -57,9 +58,21 @@ class HotsetShift:
         return remade(trace, shifting, trace.meta.recording(objects=len(objects), hot_objects=hot))
 
     def dose(self, made: Trace, nominal: Trace, spec: TransformSpec) -> float | None:
-        """How much of the hot objects' popularity is lost from a period to the next, beyond what the trace loses by itself."""
-        kept = [kept_mass(each, spec.duration_ns("period", _PERIOD)) for each in (made, nominal)]
-        return (1 - kept[0] / kept[1]) / float(spec.options.get("hot", _HOT)) if kept[0] is not None and kept[1] else None
+        """How much of its requests the hot set of a period loses until the next, as a share of what it has more than as many cold objects,
+        beyond what the trace loses by itself.
+        """
+        period, objects = spec.duration_ns("period", _PERIOD), objects_of(nominal, f"transform {self.name}")
+        hot = _hot(objects, float(spec.options.get("hot", _HOT)))
+        kept = [kept_hot(each, period, hot) for each in (made, nominal)]
+        if kept[0] is None or kept[1] is None or hot >= len(objects):
+            return None
+        cold = (1 - kept[1]) * hot / (len(objects) - hot)
+        return (kept[1] - kept[0]) / (kept[1] - cold) if kept[1] > cold else None
+
+
+def _hot(objects: Objects, mass: float) -> int:
+    """How many objects are hot: the fewest that take more than this share of the requests."""
+    return int(np.searchsorted(np.cumsum(objects.counts), mass * objects.rows)) + 1
 
 
 @dataclasses.dataclass(frozen=True)

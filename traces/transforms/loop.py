@@ -16,7 +16,7 @@ from traces.draws import mix, mix_all
 from traces.errors import InvalidInput
 from traces.quantities import parse_duration
 from traces.schema import ints, masked, present, with_columns
-from traces.stream import Extent, StreamTrace, Trace, extent, limit
+from traces.stream import Extent, StreamTrace, Trace, extent, limit, timed
 from traces.transforms.spec import TransformSpec
 
 
@@ -35,7 +35,7 @@ class Loop:
             raise InvalidInput(f"transform loop: value {spec.value!r}; expected a duration above 0 such as 60s")
         if not trace.bounded:
             return limit(trace, until)
-        size = extent(trace)
+        size = timed(extent(trace), trace, "transform loop")
         period = size.span_ns + size.mean_gap_ns
         rounds = max(1, -(-(until - size.first_ns) // period))
 

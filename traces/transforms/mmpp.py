@@ -18,7 +18,7 @@ import pyarrow as pa
 from traces.draws import permuted, stream
 from traces.errors import InvalidInput
 from traces.schema import BATCH_ROWS, with_columns
-from traces.stream import Extent, StreamTrace, Trace, extent, gap_variation, remade
+from traces.stream import Extent, StreamTrace, Trace, extent, gap_variation, remade, timed
 from traces.transforms.spec import TransformSpec
 
 Floats = npt.NDArray[np.float64]
@@ -40,7 +40,7 @@ class Mmpp:
 
     def bend(self, trace: Trace, spec: TransformSpec, seed: int) -> StreamTrace:
         cv = spec.number(1.001, 100, "a coefficient of variation above 1, to 100; burst gives smaller ones")
-        size, dwell = extent(trace), spec.duration_ns("dwell", _DWELL)
+        size, dwell = timed(extent(trace), trace, f"transform {self.name}"), spec.duration_ns("dwell", _DWELL)
         gaps = size.rows - 1
         busy = busy_gaps(cv, gaps)
         if gaps - busy < _FEWEST_QUIET:

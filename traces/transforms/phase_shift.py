@@ -10,7 +10,7 @@ from types import MappingProxyType
 from traces.errors import InvalidInput
 from traces.quantities import parse_duration, parse_quantity
 from traces.rotation import rotated, round_ns
-from traces.stream import StreamTrace, Trace, extent, remade
+from traces.stream import StreamTrace, Trace, extent, remade, timed
 from traces.transforms.spec import TransformSpec
 
 
@@ -26,7 +26,7 @@ class PhaseShift:
     )
 
     def bend(self, trace: Trace, spec: TransformSpec, seed: int) -> StreamTrace:
-        size = extent(trace)
+        size = timed(extent(trace), trace, "transform phase_shift")
         period = spec.duration_ns("period", "10s") if "period" in spec.options else round_ns(size)
         if period <= size.last_ns:
             raise InvalidInput(

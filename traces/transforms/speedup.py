@@ -15,10 +15,10 @@ from traces.transforms.spec import TransformSpec
 
 class Speedup:
     name = "speedup"
-    summary = "arrivals divided by the value: 2 is twice as fast"
+    summary = "arrivals divided by the value: 2 is twice as fast and half as long, 0.5 half as fast and twice as long"
     stage = "pace"
-    value = "the factor; 2 is twice as fast"
-    changes = "rate"
+    value = "the factor, above 0"
+    changes = "rate (and length)"
     needs = ""
     options: Mapping[str, str] = MappingProxyType({})
 

@@ -44,9 +44,12 @@ class Zipf:
         return remade(trace, make, trace.meta.recording(objects=len(objects), requests_moved=moved))
 
     def dose(self, made: Trace, nominal: Trace, spec: TransformSpec) -> float | None:
-        """The exponent under which the counts of the compiled trace are likeliest."""
-        counts = objects_of(made, f"transform {self.name}").counts
-        fitted = fit(counts, np.ones(len(counts)))
+        """The exponent under which the counts of the compiled trace are likeliest, over all objects that the nominal one asks for: those
+        that the law leaves without a request are part of it.
+        """
+        counts, there = (objects_of(each, f"transform {self.name}").counts for each in (made, nominal))
+        unseen = max(0, len(there) - len(counts))
+        fitted = fit(np.append(counts, 0), np.append(np.ones(len(counts)), unseen)) if unseen else fit(counts, np.ones(len(counts)))
         return fitted.exponent if fitted else None
 
 
