@@ -11,6 +11,7 @@ from typing import Any
 from agent import calibration, inventory, leftovers, policy, quarantine
 from agent.scope import Cgroups
 from agent.undo import default_state_dir
+from protos.violation_options import by_default
 from protos.violations import CATALOGUE
 from traces.errors import InvalidInput, PreflightFailed
 
@@ -56,7 +57,8 @@ def _text(found: dict[str, Any]) -> list[str]:
     for name, able in found["capabilities"].items():
         how = f"{able['mechanism']} ({able['fidelity']})" if able["supported"] else f"no: {able['reason']}"
         if able["supported"] and able["calibrated"] is not None:
-            how += f"; gave {able['calibrated']:g} {CATALOGUE[name].unit} at most when it was tried"
+            spec = CATALOGUE[name]
+            how += f"; gave {able['calibrated']:g} {spec.unit} at most when it was tried {by_default(spec)}"
         lines.append(f"  {name:<20} {how}")
     lines += ["", f"{'policy':<22} {_policy_text(found['policy'])}"]
     lines += ["", f"{'left behind':<22} {f'things without an owner: {len(lying)}' if lying else 'nothing'}"]

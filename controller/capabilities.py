@@ -5,6 +5,7 @@ from typing import Any
 
 from controller.attempts import AskedViolation
 from protos.topology import NoPlace, Topology, cores_at
+from protos.violation_options import by_default
 from protos.violations import CATALOGUE
 
 _UNKNOWN: Mapping[str, Any] = {"supported": False, "reason": "the agent does not know it"}
@@ -37,8 +38,9 @@ def why_not(
     if most is not None and asked.dose > most:
         return f"{asked.dose:g} {asked.unit} asked, the node gives at most {most:g}"
     tried = able.get("calibrated")
-    if tried is not None and asked.dose > tried and not set(asked.options) - {"place"}:
-        return f"{asked.dose:g} {asked.unit} asked, the node gave at most {tried:g} when it was calibrated"
+    if tried is not None and asked.dose > tried and not asked.options:
+        holds = by_default(CATALOGUE[asked.name])
+        return f"{asked.dose:g} {asked.unit} asked, the node gave at most {tried:g} when it was calibrated {holds}"
     if asked.profile and able.get("fidelity") == "proxy":
         return f"a dose over time cannot be given by {able.get('mechanism')}, which is what the node has"
     if "place" in asked.options:
@@ -50,6 +52,18 @@ def why_not(
     if ignored and able.get("fidelity") == "proxy":
         return f"{ignored[0]} needs a writable cgroup, and the node does it by {able.get('mechanism')}, which has none"
     return None
+
+
+def beyond_calibration(asked: AskedViolation, able: Mapping[str, Any]) -> str | None:
+    """In words, where more is asked than the node gave, but with other options than those it was tried with: then nothing is bounded."""
+    tried = able.get("calibrated")
+    if tried is None or asked.dose <= tried or not asked.options:
+        return None
+    options = ", ".join(f"{name} {value}" for name, value in asked.options.items())
+    return (
+        f"{asked.dose:g} {asked.unit} asked with {options}; the node gave at most {tried:g} when it was calibrated "
+        f"{by_default(CATALOGUE[asked.name])}, and whether it gives this is seen only in the trial's measured dose"
+    )
 
 
 def _most(name: str, able: Mapping[str, Any], cores: int) -> float | None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from controller.attempts import AskedViolation
 from controller.campaign import NOMINAL, Campaign
-from controller.capabilities import changes
+from controller.capabilities import beyond_calibration, changes
 from controller.placement import Conditions, NodeInfo, Placements, Refusal, place
 from protos.violations import CATALOGUE
 from traces.errors import PreflightFailed
@@ -124,12 +124,25 @@ def make_plan(campaign: Campaign, nodes: Sequence[NodeInfo] | None) -> Plan:
         seed=campaign.seed,
         trials=tuple(trials),
         refusals=() if placed is None else placed.refusals,
-        warnings=(*(() if placed is None else placed.warnings), *_may_stop(campaign)),
+        warnings=(*(() if placed is None else placed.warnings), *_may_stop(campaign), *_untried(conditions, placed)),
         trial_s=trial_s,
         nodes=tuple(n.name for n in nodes or ()),
         target=seen,
         elsewhere=elsewhere,
     )
+
+
+def _untried(conditions: Conditions, placed: Placements | None) -> tuple[str, ...]:
+    """What is asked with options for which nobody tried whether its node gives so much."""
+    if placed is None:
+        return ()
+    found = []
+    for name, violations in conditions.items():
+        for asked in violations:
+            able = placed.of[name].target.capabilities.get(asked.name)
+            if able is not None and (said := beyond_calibration(asked, able)) is not None:
+                found.append(f"{name}: {asked.name}: {said}")
+    return tuple(found)
 
 
 def _may_stop(campaign: Campaign) -> tuple[str, ...]:

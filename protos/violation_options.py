@@ -64,3 +64,8 @@ def _check_number(key: str, value: Any, bounds: Number | None) -> None:
             raise WrongOption(key, f"{value!r} is not a positive number")
     elif not number or not bounds.low <= value <= bounds.high:
         raise WrongOption(key, f"{value!r} is not a number from {bounds.low:g} to {bounds.high:g}")
+
+
+def by_default(spec: ViolationSpec) -> str:
+    """For which options a figure holds that was found without giving any, in words."""
+    return f"with default {', '.join(spec.options)}" if spec.options else "whatever is asked, as it has no options"

@@ -68,7 +68,8 @@ def test_a_condition_that_the_node_cannot_do_is_refused_by_name_and_reason() -> 
         ("sharing", "membw", 1, {"supported": False, "reason": "100 MiB of memory are free"}, "100 MiB of memory are free"),
         ("sharing", "membw", 1, {"supported": False}, "not supported"),
         ("sharing", "membw", 1, None, "the agent does not know it"),
-        ("sharing", "membw", 3, {"supported": True, "calibrated": 2.5}, "3 GB/s asked, the node gave at most 2.5 when it was calibrated"),
+        ("sharing", "membw", 3, {"supported": True, "calibrated": 2.5},
+         "3 GB/s asked, the node gave at most 2.5 when it was calibrated with default place, threads"),
         ("sharing", "membw", {"dose": 1, "place": "sibling"}, {"supported": True},
          "place sibling: core 0 has no second hardware thread to lend (SMT is off or absent)"),
         (
@@ -89,7 +90,10 @@ def test_an_impossible_condition_is_refused_with_node_and_reason(
 def test_what_was_calibrated_for_the_defaults_does_not_bind_other_options() -> None:
     campaign = demo(conditions={"off": Violated.model_validate({"sharing": {"membw": {"dose": 3, "threads": 4}}})})
     able = replace(node(), capabilities={"membw": {"supported": True, "calibrated": 2.5}})
-    assert not make_plan(campaign, [able]).refusals
+    plan = make_plan(campaign, [able])
+    assert not plan.refusals
+    (said,) = [warning for warning in plan.warnings if warning.startswith("off: membw: ")]
+    assert "3 GB/s asked with threads 4; the node gave at most 2.5 when it was calibrated with default place, threads" in said
 
 
 def test_a_place_that_the_node_does_not_have_is_refused() -> None:
