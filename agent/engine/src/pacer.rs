@@ -4,7 +4,8 @@
 //! that a sleeping core takes to wake (tens of microseconds); after that it sleeps in epoll until an answer, the next deadline
 //! less `spin_ns`, or the next tick. Knows neither Python nor protocols; all waiting is in `poll`.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
@@ -79,6 +80,8 @@ pub struct Pacer {
     way: Arc<Way>,
     lanes: Vec<Box<dyn Lane>>,
     routes: Routes,
+    /// Hosts that servers of a cluster have named.
+    names: HashMap<Box<str>, Option<IpAddr>>,
     poll: Poll,
     ready: Vec<Ready>,
     buffer: Vec<u8>,
@@ -108,6 +111,7 @@ impl Pacer {
             lanes: Vec::new(),
             poll: Poll::new(orders.connections * routes.groups())?,
             routes,
+            names: HashMap::new(),
             ready: Vec::with_capacity(orders.connections),
             buffer: vec![0; READ_BYTES],
             dirty: Vec::with_capacity(orders.connections),
@@ -440,18 +444,31 @@ impl Pacer {
 
     /// The group of a server that a cluster has named; true: new.
     fn server(&mut self, address: &str) -> Option<(usize, bool)> {
+        self.orders.cluster.as_ref()?;
         let (host, port) = address.rsplit_once(':')?;
         let port: u16 = port.parse().ok()?;
         let found = match host {
             // A server that does not know its own address means the one that it was asked at.
             "" => Some(SocketAddr::new(self.orders.address.ip(), port)),
-            // A numeric address is not looked up; a name is, which takes time once for each server.
-            host => (host.trim_matches(['[', ']']), port).to_socket_addrs().ok()?.next(),
+            host => self.looked_up(host.trim_matches(['[', ']']), port),
         }?;
         if self.routes.groups() >= MOST_SERVERS {
             return None;
         }
         self.routes.group_at(found)
+    }
+
+    /// A numeric address is not looked up; a name is, once, since that keeps everything waiting: also one that nobody knows.
+    fn looked_up(&mut self, host: &str, port: u16) -> Option<SocketAddr> {
+        if let Some(known) = self.names.get(host) {
+            return known.map(|ip| SocketAddr::new(ip, port));
+        }
+        if self.names.len() >= MOST_SERVERS {
+            return None;
+        }
+        let found = (host, port).to_socket_addrs().ok().and_then(|mut found| found.next());
+        self.names.insert(host.into(), found.map(|address| address.ip()));
+        found
     }
 
     fn rewatch(&mut self, token: usize, watch: Watch, book: &mut Book) {
