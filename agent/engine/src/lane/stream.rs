@@ -548,6 +548,12 @@ impl Lane for Stream {
         // By when it left, not by when it was due: a run that began late must not close everything.
         let left = |pending: &Pending| if pending.sent_ns == 0 { pending.ready_ns } else { pending.sent_ns };
         if self.line.front().is_some_and(|p| !p.alive && now.saturating_sub(left(p)) > 2 * timeout) {
+            // It is we who close: what waits for the same answer has waited in vain, and no peer has closed on it.
+            for number in self.line.first_number()..self.line.next_number() {
+                if let Some(pending) = self.line.get_mut(number).filter(|p| p.sent_ns != 0) {
+                    pending.times_out(now, book);
+                }
+            }
             self.break_off(ErrorKind::Closed, now, book, orphans);
             return Watch::Gone;
         }
