@@ -26,7 +26,7 @@ from controller.runner import Runner
 from controller.store import RunFolder, write_whole
 from controller.versions import versions
 from controller.workload_distance import off_nominal
-from controller.workloads import check_trace, compile_all
+from controller.workloads import check_trace, compile_all, doses_amiss
 from protos.offspec.v1 import agent_link_pb2 as pb
 from traces.errors import Interrupted, InvalidInput, PreflightFailed
 from traces.projection import DRIVER_KINDS
@@ -187,6 +187,8 @@ async def _run(campaign: Campaign, plan: Plan, folder: RunFolder, journal: Journ
     for condition, each in distances.items():
         for violation, said in each.items():
             _say(options, f"  {condition}: {violation} takes the workload this far from nominal: {said['words']}")
+    for text in await asyncio.to_thread(doses_amiss, workloads, plan):
+        _say(options, f"  {text}")
     for made in workloads.values():
         cluster.link.offer_trace(made.sha256, made.path)
     cluster.link.artifact_path = folder.artifact

@@ -109,7 +109,7 @@ def make_plan(campaign: Campaign, nodes: Sequence[NodeInfo] | None) -> Plan:
                     variant=variant,
                     condition=condition,
                     violations=violations,
-                    workload=_workload_key(violations),
+                    workload=workload_key(violations),
                     target_agent=UNPLACED if placed is None else placed.of[condition].target.name,
                     target_cores=campaign.nodes.target.cores,
                     load_agents=(UNPLACED,) if placed is None else placed.of[condition].loads,
@@ -155,7 +155,8 @@ def _may_stop(campaign: Campaign) -> tuple[str, ...]:
     )
 
 
-def _workload_key(violations: Sequence[AskedViolation]) -> str:
+def workload_key(violations: Sequence[AskedViolation]) -> str:
+    """Names the trace that these violations make of the nominal one; equal only for equal traces."""
     bends = [
         ",".join((f"{v.name}={v.dose:g}", *(f"{option}={value}" for option, value in sorted(v.options.items()))))
         for v in violations

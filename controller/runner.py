@@ -9,7 +9,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from controller.analysis.doses import dose_summaries
+from controller.analysis.doses import dose_summaries, workload_dose_summaries
 from controller.analysis.sequential import Look, due, look
 from controller.analysis.tables import last_samples, read_table
 from controller.analysis.trial import trial_entry
@@ -162,12 +162,16 @@ class Runner:
         phases = self._campaign.phases
         target = got.finished.get(trial.target_agent, {}).get("target", {})
         self_check = {a: f["summary"] for a, f in got.finished.items() if "summary" in f}
+        workload_doses = doses_given(self._workloads, trial)
         judged = judge(
             Evidence(
                 self_check=self_check,
                 target=target,
                 child=got.deployed.get("child", {}),
-                doses=dose_summaries(self._folder.path, trial.id, number, phases.warmup_s, phases.measure_s),
+                doses=[
+                    *dose_summaries(self._folder.path, trial.id, number, phases.warmup_s, phases.measure_s),
+                    *workload_dose_summaries(trial.violations, workload_doses),
+                ],
                 dose_gate=self._campaign.gates.dose.value,
                 foreign_gate=self._campaign.gates.foreign.value,
                 failure_class=got.failure_class,
@@ -203,7 +207,7 @@ class Runner:
             target=target,
             cleanup=got.cleanup,
             summaries=got.undone.get(trial.target_agent, {}).get("summaries", {}),
-            workload_doses=doses_given(self._workloads, trial),
+            workload_doses=workload_doses,
             off_nominal=self._off_nominal.get(trial.condition, {}),
             clock={a: f.get("clock", {}) for a, f in got.finished.items()},
             self_check=self_check,

@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from controller.analysis.doses import dose_amiss
 from controller.attempts import FailureClass, Outcome, Verdict
 from controller.campaign import FallsBack
+from protos.violations import CATALOGUE
 
 _HOPELESS = 3
 _WORSE: Mapping[str, int] = {"valid": 0, "suspect": 1, "invalid": 2}
@@ -66,7 +68,9 @@ def judge(seen: Evidence) -> Judged:
         held += [(summary["verdict"], prefix + reason) for reason in summary["reasons"]]
     for dose in seen.doses:
         what = f"dose of {dose['violation']}"
-        if dose["measured"] is None:
+        if CATALOGUE[dose["violation"]].stage == "compile" and dose["coverage"] < seen.dose_gate:
+            held.append(("invalid", dose_amiss(dose)))
+        elif dose["measured"] is None:
             held.append(("invalid", f"{what} could not be measured"))
         elif dose["coverage"] < seen.dose_gate:
             given = f"{dose['asked']:g} {dose['unit']} asked, {dose['measured']:.3g} given"

@@ -386,7 +386,7 @@ _ALL = (
         "hotset_shift", "workload", "compile", "what is asked for often stays the same", "share", 0, 1,
         options={"period": _TIME, "hot": Number(0.001, 0.999)}, tolerance=0.25, tolerance_abs=0.05,
         mechanisms=("hot and cold keys change places",),
-        measured_by="what the hot keys of a period keep in the next, beside the nominal trace; two periods at least",
+        measured_by="how many of a period's hot keys are hot in the next, beside the trace without it; two whole periods at least",
     ),
     ViolationSpec(
         "correlated_burst", "workload", "compile", "users want different things at a time", "share", 0, 1,
@@ -405,7 +405,7 @@ _ALL = (
     ViolationSpec(
         "churn", "workload", "compile", "keys live for ever", "share", 0, 1, options={"period": _TIME, "ops": ("both", "none")},
         tolerance=0.25, tolerance_abs=0.03, mechanisms=("keys deleted, others inserted",),
-        measured_by="popularity that a period and the next have in common, beside the nominal trace; two periods at least",
+        measured_by="popularity that a period and the next have in common, beside the trace without it; two whole periods at least",
     ),
     ViolationSpec(
         "op_mix", "workload", "compile", "reads and writes come in this proportion", "share", 0, 1, tolerance=0.02, tolerance_abs=0.01,

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from traces.draws import U64
+from traces.draws import U64, mix_all
 from traces.key_copies import owners
 from traces.schema import ints
 from traces.stream import Trace
@@ -20,16 +20,23 @@ _ENDS = ("delete", "DELETE")
 """Ops that ask for nothing: what is deleted is not popular for it."""
 
 
-def periods(trace: Trace, period_ns: int) -> Iterator[tuple[int, U64]]:
-    """The objects that the requests of each period ask for, with its number, if there are some; periods begin at the first arrival."""
+_WHOLE = 0.9
+"""The share of a period that a trace must last into it for it to count as a whole one: the last request comes before the end."""
+
+
+def periods(trace: Trace, period_ns: int, *, whole: bool = False) -> Iterator[tuple[int, U64]]:
+    """The objects that the requests of each period ask for, with its number, if there are some; periods begin at the first arrival. Of
+    `whole` ones the last is left out where the trace ends within it.
+    """
     number = 0
     held: list[U64] = []
     first: int | None = None
+    last = 0
     for batch in trace.batches():
         if not batch.num_rows:
             continue
         arrival, objects = ints(batch, "arrival_ns"), owners(batch)
-        first = int(arrival[0]) if first is None else first
+        first, last = int(arrival[0]) if first is None else first, int(arrival[-1])
         number_of = (arrival - first) // period_ns
         asking = _asking(batch)
         for at in np.split(np.arange(len(arrival)), np.flatnonzero(np.diff(number_of)) + 1):
@@ -38,7 +45,7 @@ def periods(trace: Trace, period_ns: int) -> Iterator[tuple[int, U64]]:
                 held = []
             number = int(number_of[at[0]])
             held.append(objects[at][asking[at]])
-    if held:
+    if held and first is not None and not (whole and (last - first) % period_ns < _WHOLE * period_ns):
         yield number, np.concatenate(held)
 
 
@@ -81,7 +88,7 @@ def kept_mass(trace: Trace, period_ns: int) -> float | None:
     """
     found = []
     past: tuple[int, _Popularity] | None = None
-    for number, objects in periods(trace, period_ns):
+    for number, objects in periods(trace, period_ns, whole=True):
         now = _popularity(objects)
         if past is not None and past[0] == number - 1:
             found.append(past[1].common(now))
@@ -90,16 +97,17 @@ def kept_mass(trace: Trace, period_ns: int) -> float | None:
 
 
 def kept_hot(trace: Trace, period_ns: int, hot: int) -> float | None:
-    """Which share of a period's requests is for the `hot` objects that had the most in the period before it, on average; None without two
-    that follow each other.
+    """How many of the `hot` objects that have the most requests in a period are among those of the next, as a share of them and on average;
+    None without two periods that follow each other. Each object counts the same: the few that have most would else decide alone.
     """
     found = []
     past: tuple[int, U64] | None = None
-    for number, objects in periods(trace, period_ns):
-        if past is not None and past[0] == number - 1 and len(objects):
-            found.append(float(np.isin(objects, past[1]).mean()))
+    for number, objects in periods(trace, period_ns, whole=True):
         names, counts = np.unique(objects, return_counts=True)
-        past = (number, names[np.argsort(-counts, kind="stable")[:hot]])
+        now = names[np.lexsort((mix_all(names ^ np.uint64(number)), -counts))[:hot]]  # equals in another order in each period
+        if past is not None and past[0] == number - 1:
+            found.append(float(np.isin(past[1], now).mean()))
+        past = (number, now)
     return float(np.mean(found)) if found else None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from controller.analysis.tables import read_table
+from controller.attempts import AskedViolation
 from protos.violations import CATALOGUE, ViolationSpec
 
 _CONFIRMED, _PARTIAL = 0.9, 0.5
@@ -57,6 +58,45 @@ def dose_summaries(run_dir: Path, trial: str, attempt: int, warmup_s: int, measu
     return found
 
 
+def workload_dose_summaries(violations: Sequence[AskedViolation], given: Mapping[str, float]) -> list[dict[str, Any]]:
+    """The same of the violations of the workload, whose doses were read back from the compiled trace (`given`, by violation; one that is
+    not there could not be read). A trace holds its dose throughout or not at all, so the coverage is 1 or 0.
+    """
+    return [_in_the_trace(asked, given.get(asked.name)) for asked in violations if CATALOGUE[asked.name].stage == "compile"]
+
+
+def _in_the_trace(asked: AskedViolation, given: float | None) -> dict[str, Any]:
+    right = given is not None and within_tolerance(CATALOGUE[asked.name], asked.dose, given)
+    return {
+        "violation": asked.name,
+        "unit": asked.unit,
+        "asked": asked.dose,
+        "mechanism": "transform of the trace",
+        "fidelity": "exact",
+        "measured": given,
+        "coverage": 1.0 if right else 0.0,
+        "verdict": "inconclusive" if given is None else "confirmed" if right else "mismatch",
+        "remarks": [] if given is not None else ["the trace has too little in it to tell its dose"],
+    }
+
+
+def dose_amiss(dose: Mapping[str, Any]) -> str:
+    """In words, how a dose of the workload that is not confirmed misses what was asked."""
+    asked = f"dose of {dose['violation']}: {dose['asked']:g} {dose['unit']} asked"
+    if dose["measured"] is None:
+        return f"{asked}, not read: {dose['remarks'][0]}; give it more requests, or a shorter period"
+    return f"{asked}, {dose['measured']:.4g} read back from the trace (tolerance {slack(CATALOGUE[dose['violation']], dose['asked']):.3g})"
+
+
+def slack(spec: ViolationSpec, asked: float) -> float:
+    """How far from `asked` a dose may lie, in its unit."""
+    return max(spec.tolerance * abs(asked), spec.tolerance_abs)
+
+
+def within_tolerance(spec: ViolationSpec, asked: float, given: float) -> bool:
+    return abs(given - asked) <= slack(spec, asked) + 1e-9
+
+
 def _remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Those of the last second that had any, and how a quota held the system over all of them."""
     found = [said for row in reversed(rows) if (said := row["remark"])][:1]
@@ -73,8 +113,7 @@ def _remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _right(spec: ViolationSpec, row: dict[str, Any]) -> bool:
-    slack = max(spec.tolerance * abs(row["asked"]), spec.tolerance_abs) + 1e-9
-    return bool(abs(row["given"] - row["asked"]) <= slack and (row["late_ms"] or 0.0) <= MOST_LATE_MS)
+    return within_tolerance(spec, row["asked"], row["given"]) and bool((row["late_ms"] or 0.0) <= MOST_LATE_MS)
 
 
 def _verdict(coverage: float, readings: int) -> str:

@@ -4,10 +4,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from controller.analysis.doses import dose_summaries
+from controller.analysis.doses import dose_summaries, workload_dose_summaries
 from controller.analysis.hdr import Histogram
 from controller.analysis.tables import histograms, read_table
-from controller.attempts import AttemptRecord
+from controller.attempts import AskedViolation, AttemptRecord
 from protos.violations import CATALOGUE
 
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
@@ -78,30 +78,31 @@ def _cleanup(record: AttemptRecord) -> dict[str, Any]:
 
 
 def _doses(record: AttemptRecord, run_dir: Path) -> list[dict[str, Any]]:
-    """Measured ones from their table; those of the workload are in the trace itself, counted when it was made."""
+    """Those given on a node from their table, those of the workload as they were read back from its trace."""
     found = dose_summaries(run_dir, record.trial, record.attempt, record.warmup_s, record.measure_s)
     for dose in found:
         dose["remarks"] += [record.summaries[dose["violation"]]] if dose["violation"] in record.summaries else []
-    measured = {d["violation"] for d in found}
-    for asked in record.violations:
-        if asked.name not in measured:
-            compiled, placed = (CATALOGUE[asked.name].stage == stage for stage in ("compile", "place"))
-            told = compiled or placed
-            found.append(
-                {
-                    "violation": asked.name,
-                    "unit": asked.unit,
-                    "asked": asked.dose,
-                    "mechanism": "transform of the trace" if compiled else f"on node {record.target_agent}" if placed else "",
-                    "fidelity": "exact" if told else "",
-                    "measured": record.workload_doses.get(asked.name) if compiled else 1.0 if placed else None,
-                    "coverage": 1.0 if told else 0.0,
-                    "verdict": "confirmed" if told else "inconclusive",
-                    "remarks": [],
-                }
-                | ({"off_nominal": record.off_nominal[asked.name]} if asked.name in record.off_nominal else {})
-            )
-    return found
+    for dose in workload_dose_summaries(record.violations, record.workload_doses):
+        off = record.off_nominal.get(dose["violation"])
+        found.append(dose if off is None else dose | {"off_nominal": off})
+    told = {d["violation"] for d in found}
+    return found + [_untold(asked, record.target_agent) for asked in record.violations if asked.name not in told]
+
+
+def _untold(asked: AskedViolation, target_agent: str) -> dict[str, Any]:
+    """A dose without readings: it is where the trial ran that gives it, or nobody knows."""
+    placed = CATALOGUE[asked.name].stage == "place"
+    return {
+        "violation": asked.name,
+        "unit": asked.unit,
+        "asked": asked.dose,
+        "mechanism": f"on node {target_agent}" if placed else "",
+        "fidelity": "exact" if placed else "",
+        "measured": 1.0 if placed else None,
+        "coverage": 1.0 if placed else 0.0,
+        "verdict": "confirmed" if placed else "inconclusive",
+        "remarks": [],
+    }
 
 
 def quantiles_us(histogram: Histogram, censored: int) -> dict[str, float | None]:

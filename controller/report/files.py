@@ -1,4 +1,4 @@
-"""Writes a run's report: report.html, report.md, scores.json, summary.parquet, events.jsonl."""
+"""Writes a run's report: report.html, report.md, scores.json, summary.parquet, doses.parquet, events.jsonl."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -62,6 +62,7 @@ def write_report(
     write_whole(run_dir / "scores.json", (json.dumps({"scores": document["scores"]}, indent=1) + "\n").encode())
     write_whole(run_dir / "events.jsonl", "".join(json.dumps(e) + "\n" for e in events).encode())
     _write_summary(run_dir, entries)
+    _write_doses(run_dir, document)
     return run_dir / "report.html"
 
 
@@ -154,3 +155,30 @@ def _write_summary(run_dir: Path, entries: Sequence[Mapping[str, Any]]) -> None:
         compression="zstd",
     )
     write_whole(run_dir / "summary.parquet", sink.getvalue().to_pybytes())
+
+
+_DOSES = pa.schema(
+    [
+        *((name, pa.string()) for name in ("trial", "variant", "condition")),
+        *((name, pa.int64()) for name in ("block", "attempt")),
+        *((name, pa.string()) for name in ("violation", "unit")),
+        *((name, pa.float64()) for name in ("asked", "measured", "coverage")),
+        *((name, pa.string()) for name in ("verdict", "mechanism", "fidelity", "remarks", "dimension")),
+        *((name, pa.float64()) for name in ("distance", "floor")),
+    ]
+)
+
+
+def _write_doses(run_dir: Path, document: Mapping[str, Any]) -> None:
+    """One row a violation and attempt: what was asked and what was read back, and of a workload its distance from nominal."""
+    far = {(each["condition"], each["violation"]): each for each in document["workloads"]}
+    rows = []
+    for entry in document["trials"]:
+        of = {"trial": entry["id"], **{name: entry[name] for name in ("variant", "condition", "block", "attempt")}}
+        for dose in entry["dose"]:
+            off = far.get((entry["condition"], dose["violation"]), {})
+            told = {name: off.get(name) for name in ("dimension", "distance", "floor")}
+            rows.append(of | {name: dose[name] for name in _DOSES.names if name in dose} | told | {"remarks": "; ".join(dose["remarks"])})
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, _DOSES), sink, compression="zstd")
+    write_whole(run_dir / "doses.parquet", sink.getvalue().to_pybytes())

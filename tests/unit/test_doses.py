@@ -6,9 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from controller.analysis.doses import dose_summaries
+from controller.analysis.doses import dose_summaries, workload_dose_summaries
 from controller.analysis.trial import trial_entry
 from controller.attempts import AskedViolation, AttemptRecord
+from controller.verdict import Evidence, judge
 from protos.records import DOSES
 
 ROW = {
@@ -52,3 +53,50 @@ def test_a_run_from_before_these_columns_is_still_read(tmp_path: Path) -> None:
     old = pa.schema([field for field in DOSES if field.name not in ("throttled_ms", "throttled_periods", "remark")])
     (summary,) = dose_summaries(written(tmp_path, [{**ROW, "second": 0}], old), "t", 1, 0, 1)
     assert summary["remarks"] == [] and summary["measured"] == pytest.approx(50)
+
+
+TRANSFORMED = {
+    "mix": AskedViolation("op_mix", "workload", "share", 0.5),
+    "zipf": AskedViolation("zipf", "workload", "exponent", 1.2),
+    "cpu": AskedViolation("cpu", "sharing", "percent", 50.0),
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "verdict", "coverage"),
+    [
+        ({"op_mix": 0.5}, "confirmed", 1.0),
+        ({"op_mix": 0.5099}, "confirmed", 1.0),
+        ({"op_mix": 0.5101}, "mismatch", 0.0),
+        ({"op_mix": 0.4}, "mismatch", 0.0),
+        ({}, "inconclusive", 0.0),
+    ],
+)
+def test_a_dose_of_the_workload_is_confirmed_only_by_a_reading_within_its_tolerance(
+    given: dict[str, float], verdict: str, coverage: float
+) -> None:
+    (dose,) = workload_dose_summaries((TRANSFORMED["mix"], TRANSFORMED["cpu"]), given)
+    assert (dose["violation"], dose["asked"], dose["measured"]) == ("op_mix", 0.5, given.get("op_mix"))
+    assert (dose["verdict"], dose["coverage"]) == (verdict, coverage)
+
+
+@pytest.mark.parametrize(("given", "words"), [(0.4, "0.5 share asked, 0.4 read back from the trace"), (None, "0.5 share asked, not read")])
+def test_a_trial_whose_trace_does_not_hold_its_dose_is_invalid_and_says_both_numbers(given: float | None, words: str) -> None:
+    doses = workload_dose_summaries((TRANSFORMED["mix"],), {} if given is None else {"op_mix": given})
+    serves = {"a": {"verdict": "valid", "reasons": [], "outcome": "functions"}}
+    judged = judge(Evidence(self_check=serves, doses=doses))
+    assert (judged.verdict, judged.failure_class) == ("invalid", "invalid")
+    assert f"dose of op_mix: {words}" in judged.reasons[0]
+    assert judge(Evidence(self_check=serves, doses=workload_dose_summaries((TRANSFORMED["mix"],), {"op_mix": 0.5}))).verdict == "valid"
+
+
+def test_an_attempt_tells_what_was_read_back_of_each_violation_of_its_workload(tmp_path: Path) -> None:
+    record = AttemptRecord(
+        trial="t", variant="v", condition="c", repeat=1, block=1, order=0, attempt=1,
+        violations=(TRANSFORMED["zipf"], TRANSFORMED["mix"]), verdict="valid", reasons=(), outcome="functions",
+        failure_class=None, warmup_s=0, measure_s=1, load_agents=("a",), workload_doses={"zipf": 1.21},
+        off_nominal={"zipf": {"words": "far"}},
+    )  # fmt: skip
+    zipf, mix = trial_entry(AttemptRecord.from_json(record.to_json()), tmp_path, None)["dose"]
+    assert (zipf["measured"], zipf["verdict"], zipf["off_nominal"]) == (1.21, "confirmed", {"words": "far"})
+    assert (mix["measured"], mix["verdict"]) == (None, "inconclusive") and "off_nominal" not in mix

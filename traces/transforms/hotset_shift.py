@@ -58,8 +58,8 @@ class HotsetShift:
         return remade(trace, shifting, trace.meta.recording(objects=len(objects), hot_objects=hot))
 
     def dose(self, made: Trace, nominal: Trace, spec: TransformSpec) -> float | None:
-        """How much of its requests the hot set of a period loses until the next, as a share of what it has more than as many cold objects,
-        beyond what the trace loses by itself.
+        """How many of the hot objects of a period are no longer among those of the next, beyond those that chance moves: a share of them.
+        None without two whole periods.
         """
         period, objects = spec.duration_ns("period", _PERIOD), objects_of(nominal, f"transform {self.name}")
         hot = _hot(objects, float(spec.options.get("hot", _HOT)))

@@ -52,7 +52,7 @@ class OpMix:
         return remade(trace, make)
 
     def dose(self, made: Trace, nominal: Trace, spec: TransformSpec) -> float | None:
-        """The share of requests that read, in percent."""
+        """The share of requests that read, 0 to 1."""
         reads = rows = 0
         for batch in made.batches():
             column = batch.column("op")
