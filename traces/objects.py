@@ -105,8 +105,13 @@ class _Counting:
 
     def add(self, batch: pa.RecordBatch) -> None:
         words, codes = _distinct(batch.column(self._by))
-        if not len(words):
+        used = np.flatnonzero(np.bincount(codes, minlength=len(words) + 1)[: len(words)])
+        if not len(used):
             return
+        if len(used) < len(words):  # a part of a batch keeps the whole batch's dictionary
+            renumbered = np.full(len(words) + 1, len(used))
+            renumbered[used] = np.arange(len(used))
+            words, codes = words.take(pa.array(used)), renumbered[codes]
         first = np.empty(len(words) + 1, dtype=np.int64)
         first[codes[::-1]] = np.arange(batch.num_rows)[::-1]
         rows = pa.array(first[: len(words)])

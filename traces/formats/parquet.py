@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from traces.errors import InvalidInput
 from traces.formats import columns as column_maps
 from traces.formats.bytes_in import one_line
+from traces.formats.column_chunks import ColumnChunks
 from traces.formats.reading import Chunk, check_options, file_sha256, file_trace
 from traces.schema import BATCH_ROWS, PREFIX, SCHEMA, SCHEMA_VERSION, TraceMeta, conform, ints, nulls
 from traces.signal import SIGNAL, SIGNAL_SCHEMA, Signal
@@ -81,11 +82,12 @@ def canonical_batches(path: Path, columns: Collection[str] = tuple(SCHEMA.names)
     that cannot be read.
     """
     last = -(2**63)
-    with open_parquet(path) as file:
+    with open_parquet(path) as file, path.open("rb") as raw:
         wanted = [name for name in SCHEMA.names if name in columns or name == "arrival_ns"]
+        chunks = ColumnChunks(file, raw, wanted)
         for group in range(file.num_row_groups):
             try:
-                table = file.read_row_group(group, columns=wanted)
+                table = chunks.table(group)
                 batches = [
                     pa.RecordBatch.from_arrays(
                         [conform(batch.column(f.name), f.type) if f.name in wanted else nulls(batch.num_rows, f.type) for f in SCHEMA],

@@ -190,3 +190,11 @@ def test_shuffled_keys_keep_popularity_and_lose_their_order() -> None:
     assert (after[1:] == after[:-1]).mean() < 0.03
     near = np.array(column(bent(before, "shuffle", "keys", window="100"), "key_id"))
     assert (np.sort(near.reshape(-1, 100), axis=1) == keys.reshape(-1, 100)).all(), "order beyond the window stays"
+
+
+def test_objects_are_counted_by_the_paths_that_rows_use_whatever_their_dictionary_holds_besides() -> None:
+    paths = pa.array(["/a", "/b", "/a", None, "/c", "/a"]).dictionary_encode()
+    ways = [objects_of(trace_of({"target": paths}, kind="http", op="GET", lot=lot), "it") for lot in (1, 2, 6)]
+    for each in ways:
+        assert each.columns["target"].to_pylist() == ways[0].columns["target"].to_pylist()
+        assert each.counts.tolist() == [3, 1, 1] and each.columns["target"][0].as_py() == "/a"
