@@ -251,10 +251,14 @@ def serve(
 
     Raises OSError for an address or core that it cannot have, ValueError for anything else."""
 
-def relay_ways(*, routes: Sequence[tuple[int, int, str, int, bool]], page_path: str, stop_fd: int) -> None:
+def relay_ways(
+    *, routes: Sequence[tuple[int, int, str, int, bool]], page_path: str, stop_fd: int, most_held: int = ..., lost: float = ...
+) -> None:
     """Each route is (listening stream, datagram socket or -1, onward address, onward port, whether it is held back); the descriptors are
-    given away. The page is a file of 16 numbers of 64 bits: delay each way in ns, jitter, bytes per second, two that are the caller's,
-    three spare; then bytes each way, datagrams each way, dropped, refused, connections, and how late something ever was, in ns.
+    given away. A flow holds at most `most_held` bytes (16 MiB); the sockets of what is held back lose the share `lost` of what arrives (0).
+    The page is a file of 16 numbers of 64 bits: delay each way in ns, jitter, bytes per second, two that are the caller's, packets that
+    arrived where some are lost and those that were, one spare; then bytes each way, datagrams each way, dropped, refused, connections, and
+    how late something ever was, in ns.
     """
 
 def measure_round_trips(*, page_path: str, every_us: int, await_way: Callable[[], tuple[str, int]], stop_fd: int) -> None:

@@ -1,4 +1,5 @@
-"""A detour: the load reaches the system by way of a relay of ours, which can hold back what passes. What it adds is measured, not believed.
+"""A detour: the load reaches the system by way of a relay of ours, or of a link of ours, which can hold back what passes. What it adds is
+measured, not believed.
 
 The relay is native, needs no rights, and dies with its scope. Beside it round trips go by the same relay to an echo, and directly to it:
 their difference is the time that the way adds, whatever this machine's scheduler adds to both. What the relay itself costs is measured
@@ -10,13 +11,15 @@ import ipaddress
 import json
 import mmap
 import os
+import socket
 import statistics
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from agent.kernel_path import PROGRAM, KernelPath
 from agent.launcher import Child, LaunchFailed
 from agent.paced import Cost
 from agent.relay import PORTS_AT
@@ -24,7 +27,9 @@ from agent.scope import Scope
 from agent.violations import Context
 from traces.errors import PreflightFailed
 
+_RELAY = (sys.executable, "-m", "agent.relay")
 MECHANISM = "relay between load and system"
+LINK = "on a link of its own between load and system"
 _EVERY_US = 10_000
 _READY_S = 15.0
 _LOOK_S = 0.005
@@ -34,7 +39,7 @@ _KEPT = 1024
 _TRIPS_WORDS = 3 + 2 * _KEPT
 _LISTENING = ("0A", "07")
 """A stream that listens, a datagram socket without a peer."""
-_DELAY, _JITTER, _RATE, _BYTES = 0, 1, 2, 8
+_DELAY, _JITTER, _RATE, _ARRIVED, _LOST, _BYTES = 0, 1, 2, 5, 6, 8
 
 
 class _Words:
@@ -100,9 +105,11 @@ def _address(told: str) -> str:
 
 
 class Detour:
-    """One relay that holds nothing back yet. Raises PreflightFailed, with nothing left behind."""
+    """One way that holds nothing back yet: a relay, or with `link` a link of its own which the kernel can act upon (agent/hop.py). `lost`
+    is the share of packets that a relay's own sockets lose from the start. Raises PreflightFailed, with nothing left behind.
+    """
 
-    def __init__(self, name: str, context: Context) -> None:
+    def __init__(self, name: str, context: Context, *, link: bool = False, lost: float = 0.0) -> None:
         if context.port is None:
             raise PreflightFailed(f"violation {name}: it stands between load and a system, and there is none here")
         stem = context.work_dir / f"{name}-{os.getpid()}-{time.monotonic_ns()}"
@@ -111,19 +118,21 @@ class Detour:
         self._way = stem.with_suffix(".way")
         self._trips = _Trips(self._trips_page)
         self._scope = Scope(f"{name}-relay-{time.monotonic_ns()}", context.ledger, context.cgroups)
+        self.path: KernelPath | None = None
         host = listening_host(context.port)
         try:
-            trips = self._start("trips", {"page_path": str(self._trips_page.path), "way_path": str(self._way), "every_us": _EVERY_US})
-            self._await(lambda: self._trips_page[0] != 0, trips, "its echo")
+            order = {"page_path": str(self._trips_page.path), "way_path": str(self._way), "every_us": _EVERY_US}
+            self._trips_child = self._start([*_RELAY, "trips"], order)
+            self._await(lambda: self._trips_page[0] != 0, self._trips_child, "its echo")
             onward = ["127.0.0.1" if host == "0.0.0.0" else host, context.port]
             order = {"page_path": str(self._page.path), "listen": host, "onward": onward, "echo_port": self._trips_page[0]}
-            self._relay = self._start("ways", order)
+            self._relay = self._linked(order) if link else self._start([*_RELAY, "ways"], order | {"lost": lost})
             self._await(lambda: self._page[PORTS_AT // 8 + 1] != 0, self._relay, "its relay")
             self.port = self._page[PORTS_AT // 8]
             partial = self._way.with_suffix(".tmp")
             partial.write_text(str(self._page[PORTS_AT // 8 + 1]))
             partial.replace(self._way)
-            self._await(lambda: min(self._trips_page[1], self._trips_page[2]) >= _SAMPLES, trips, "its first round trips")
+            self._await(lambda: min(self._trips_page[1], self._trips_page[2]) >= _SAMPLES, self._trips_child, "its first round trips")
         except (LaunchFailed, OSError) as error:
             self.end()
             raise PreflightFailed(f"violation {name}: {error}") from None
@@ -131,8 +140,19 @@ class Detour:
         self.cost = Cost(self._scope)
         self._passed = (time.monotonic_ns(), self._counted())
 
-    def _start(self, kind: str, order: dict[str, object]) -> Child:
-        return self._scope.spawn([sys.executable, "-m", "agent.relay", kind, json.dumps(order)])
+    def _linked(self, order: dict[str, object]) -> Child:
+        ours, theirs = socket.socketpair()
+        self.path = KernelPath(ours)
+        with theirs:
+            return self._start(PROGRAM, order | {"control_fd": theirs.fileno()}, held=(theirs.fileno(),))
+
+    def end_trips(self) -> None:
+        """No more round trips: what the way costs is known by now, and on a narrow link, or one that loses packets, they are in the way."""
+        self._trips_child.process.kill()
+        self._trips_child.process.wait()
+
+    def _start(self, program: Sequence[str], order: dict[str, object], held: Sequence[int] = ()) -> Child:
+        return self._scope.spawn([*program, json.dumps(order)], held=held)
 
     @staticmethod
     def _await(there: Callable[[], bool], child: Child, what: str) -> None:
@@ -152,6 +172,10 @@ class Detour:
         """From now on: `delay_ns` on the round trip, half each way; up to `jitter_ns`, evenly, on the way to the system; so much at most,
         each way, over all connections (0: no limit).
         """
+        if self.path is not None:
+            half_ns = round(max(0.0, delay_ns) / 2)
+            self.path.shape(delay_ns=half_ns, jitter_ns=round(jitter_ns), bytes_per_s=round(bytes_per_s))
+            return
         self._page[_DELAY] = round(max(0.0, delay_ns) / 2)
         self._page[_JITTER] = round(jitter_ns)
         self._page[_RATE] = round(bytes_per_s)
@@ -184,9 +208,15 @@ class Detour:
         now_ns, count = self._passed
         return max(n - b for n, b in zip(count, before, strict=True)) * 1e9 / max(1, now_ns - then_ns)
 
+    def lost(self) -> tuple[int, int]:
+        """(packets that arrived at the relay's sockets so far, those of them that were lost), by the kernel's count of each socket."""
+        return self._page[_ARRIVED], self._page[_LOST]
+
     def end(self) -> str:
         """undone | foreign | failed; twice is harmless."""
         result = self._scope.end()
+        if self.path is not None:
+            self.path.close()
         self._page.close()
         self._trips_page.close()
         self._way.unlink(missing_ok=True)

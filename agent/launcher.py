@@ -69,9 +69,10 @@ def spawn(
     output: IO[bytes] | int = subprocess.DEVNULL,
     oom_score_adj: int = 0,
     prelude: Sequence[Mapping[str, Any]] = (),
+    held: Sequence[int] = (),
 ) -> Child:
-    """Starts a program and returns once it *is* that program; `prelude`: steps of agent.prelude that it takes before. Raises LaunchFailed
-    in one line.
+    """Starts a program and returns once it *is* that program; `prelude`: steps of agent.prelude that it takes before; `held`: descriptors
+    that it gets, under the same numbers. Raises LaunchFailed in one line.
     """
     read, write = os.pipe()
     order = {
@@ -92,7 +93,7 @@ def spawn(
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=cwd,
-                pass_fds=(write,),
+                pass_fds=(write, *held),
                 start_new_session=True,
             )
         finally:

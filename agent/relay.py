@@ -35,17 +35,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _listening(host: str, port: int = 0) -> socket.socket:
+def listening(host: str, port: int = 0) -> socket.socket:
+    """A stream that listens. Raises OSError."""
     made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     made.bind((host, port))
     made.listen(_BACKLOG)
     return made
 
 
-def _both(host: str) -> tuple[socket.socket, socket.socket]:
+def both(host: str) -> tuple[socket.socket, socket.socket]:
     """A listening stream and a datagram socket of one number. Raises OSError."""
     for left in reversed(range(_SAME_PORT_TRIES)):
-        stream = _listening(host)
+        stream = listening(host)
         datagrams = socket.socket(stream.family, socket.SOCK_DGRAM)
         try:
             datagrams.bind((host, stream.getsockname()[1]))
@@ -61,18 +62,20 @@ def _both(host: str) -> tuple[socket.socket, socket.socket]:
 def _ways(order: Mapping[str, Any], stop_fd: int) -> None:
     from agent import _engine
 
-    stream, datagrams = _both(order["listen"])
-    to_echo = _listening("127.0.0.1")
+    stream, datagrams = both(order["listen"])
+    to_echo = listening("127.0.0.1")
     with Path(order["page_path"]).open("r+b") as file, mmap.mmap(file.fileno(), 0) as page:
         page[PORTS_AT : PORTS_AT + 16] = struct.pack("=QQ", stream.getsockname()[1], to_echo.getsockname()[1])
     host, port = order["onward"]
     _engine.relay_ways(
         routes=[
             (stream.detach(), datagrams.detach(), host, port, True),
-            (to_echo.detach(), -1, "127.0.0.1", order["echo_port"], True),
+            # Of packets that are lost no round trip is to tell.
+            (to_echo.detach(), -1, "127.0.0.1", order["echo_port"], not order.get("lost")),
         ],
         page_path=order["page_path"],
         stop_fd=stop_fd,
+        lost=order.get("lost", 0.0),
     )
 
 

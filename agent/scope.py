@@ -93,10 +93,12 @@ class Scope:
         cwd: str | None = None,
         output: IO[bytes] | int = subprocess.DEVNULL,
         prelude: Sequence[Mapping[str, Any]] = (),
+        held: Sequence[int] = (),
     ) -> Child:
         """Starts a program in the scope. Raises launcher.LaunchFailed."""
         name, _, value = self.token.partition("=")
-        return spawn(argv, env={**(env or {}), name: value}, cgroups=self.paths, cores=cores, cwd=cwd, output=output, prelude=prelude)
+        env = {**(env or {}), name: value}
+        return spawn(argv, env=env, cgroups=self.paths, cores=cores, cwd=cwd, output=output, prelude=prelude, held=held)
 
     def members(self) -> list[int]:
         return members(self.paths, self.token)

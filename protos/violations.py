@@ -90,6 +90,8 @@ ISA_WORDS = (
 )  # fmt: skip
 _PLACE: dict[str, Allowed] = {"place": PLACES}
 _PERCENT = Number(0, 100)
+_BY: dict[str, Allowed] = {"by": ("relay",)}
+"""The relay alone, also where the kernel could."""
 _THREADS = Number(1, 1024)
 _MIB = Number(1, 1 << 24)
 _OWN_PROCESS = "its own CPU stands beside every reading: on the system's core it takes that from the system, too"
@@ -341,21 +343,41 @@ _ALL = (
     ),
     ViolationSpec(
         "net-latency", "hardware", "violate", "the system is near its clients", "ms", 0, 10_000, aliases={"us": 1e-3, "s": 1000.0},
-        tolerance=0.10, tolerance_abs=0.05, mechanisms=("relay between load and system (proxy)",),
-        measured_by="round trips by the relay less round trips directly, to the same echo", undo="B", varies=True,
-        hazards="the relay needs a core's time on the system's node; a cluster's other members are reached directly",
+        options=_BY, tolerance=0.10, tolerance_abs=0.05,
+        mechanisms=("netem on a link of its own between load and system", "relay between load and system (proxy)"),
+        measured_by="round trips by this way less round trips directly, to the same echo", undo="B", varies=True,
+        hazards="the way needs a core's time on the system's node; a cluster's other members are reached directly; connect returns at "
+        "once, and only netem has the handshake behind it wait as well",
     ),
     ViolationSpec(
         "net-jitter", "hardware", "violate", "the network takes an even time", "ms", 0, 10_000, aliases={"us": 1e-3, "s": 1000.0},
-        tolerance=0.20, tolerance_abs=0.1, mechanisms=("relay between load and system (proxy)",),
-        measured_by="spread of round trips by the relay beyond those directly", undo="B", varies=True,
-        hazards="on one connection a late message holds up those behind it",
+        options=_BY, tolerance=0.20, tolerance_abs=0.1,
+        mechanisms=("netem on a link of its own between load and system", "relay between load and system (proxy)"),
+        measured_by="spread of round trips by this way beyond those directly", undo="B", varies=True,
+        hazards="on one connection a late message holds up those behind it; by netem packets overtake each other besides",
     ),
     ViolationSpec(
         "net-bandwidth", "hardware", "violate", "the link is this wide", "Mbit/s", 0.1, 400_000,
-        aliases={"Gbit/s": 1000.0, "kbit/s": 1e-3}, tolerance=0.10, mechanisms=("relay between load and system (proxy)",),
-        measured_by="payload that the relay passed on, while there is enough of it; else the limit in force", undo="B", varies=True,
-        hazards="what a sender has written waits in its own buffers, as before a real link",
+        aliases={"Gbit/s": 1000.0, "kbit/s": 1e-3}, options=_BY, tolerance=0.10,
+        mechanisms=("tbf on a link of its own between load and system", "relay between load and system (proxy)"),
+        measured_by="bytes at the link's far end (relay: payload passed on), while there are enough; else the limit in force",
+        undo="B", varies=True,
+        hazards="what a sender has written waits in its own buffers, as before a real link; tbf counts headers, as a link does, the relay "
+        "payload alone",
+    ),
+    ViolationSpec(
+        "net-loss", "hardware", "violate", "the network loses nothing", "percent", 0, 100, options=_BY, tolerance=0.10, tolerance_abs=0.01,
+        mechanisms=(
+            "netem on a link of its own between load and system",
+            "cls_bpf on a link of its own between load and system",
+            "relay whose sockets lose what arrives (proxy)",
+        ),
+        needs="nothing; a link of its own wants root or user namespaces, and sch_netem, or cls_bpf and sch_ingress",
+        measured_by="packets that set out on the link and that IP took in behind it, beside the drops of the queue or filter; by the relay "
+        "those that its sockets took in and dropped", undo="B",
+        varies=True,
+        hazards="TCP waits 200 ms and more for what it must send again: throughput falls by much more than the dose; the load's own TCP "
+        "ends at the link, so that there it sees delays and no losses",
     ),
     ViolationSpec(
         "rate_scale", "workload", "compile", "the request rate", "factor", 0.001, 1000, aliases={"x": 1.0}, tolerance=0.02,

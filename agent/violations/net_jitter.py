@@ -1,10 +1,12 @@
 """`net-jitter`: the network between load and system is uneven. Each message to the system is late by a time drawn evenly from 0 up to the
-dose, in ms; none overtakes another of its connection, as TCP would have it.
+dose, in ms. By the relay none overtakes another of its connection; by netem, on a link of its own, packets do, as on several ways at once,
+and TCP puts them in order again.
 """
 
 from collections.abc import Mapping
 
-from agent.detour import MECHANISM, Detour
+from agent import kernel_path
+from agent.detour import LINK, MECHANISM, Detour
 from agent.scope import Cgroups
 from agent.violations import Capability, Context, Reading
 
@@ -12,11 +14,9 @@ _MS_NS = 1e6
 
 
 class Uneven:
-    mechanism = MECHANISM
-    fidelity = "proxy"
-
     def __init__(self, detour: Detour, dose_ms: float) -> None:
         self._detour = detour
+        self.mechanism, self.fidelity = (MECHANISM, "proxy") if detour.path is None else (f"netem {LINK}", "equivalent")
         self.port = detour.port
         self.set(dose_ms)
 
@@ -36,10 +36,12 @@ class NetJitter:
     name = "net-jitter"
 
     def probe(self, cgroups: Cgroups, cores: int) -> Capability:
-        return Capability(True, MECHANISM, "proxy", "messages of a connection keep their order")
+        if kernel_path.chosen({}, "netem") is not None:
+            return Capability(True, f"netem {LINK}", "equivalent")
+        return Capability(True, MECHANISM, "proxy", f"messages of a connection keep their order ({kernel_path.able().reason('netem')})")
 
     def apply(self, dose: float, options: Mapping[str, str], context: Context) -> Uneven:
-        return Uneven(Detour(self.name, context), dose)
+        return Uneven(Detour(self.name, context, link=kernel_path.chosen(options, "netem") is not None), dose)
 
 
 VIOLATION = NetJitter()

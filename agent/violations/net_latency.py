@@ -1,12 +1,15 @@
 """`net-latency`: the network between load and system is longer. The dose is what is added to a round trip, in ms.
 
-The load reaches the system by way of a relay, which holds half of it each way (agent/detour.py). The relay's own cost is measured first and
-taken off, so that a dose below it cannot be given. Handshakes are answered by the relay at once: what is longer is each request and answer.
+The load reaches the system by way of a link of its own, on which netem holds half of it each way (agent/hop.py), or where the kernel has no
+netem of a relay, which does the same (agent/detour.py). The way's own cost is measured first and taken off, so that a dose below it cannot
+be given. `connect` returns at once either way, because a relay of ours accepts; on the link the handshake behind it takes a round trip, so
+that a connection's first answer is later by that too, as over a long way; by the relay alone it is not.
 """
 
 from collections.abc import Mapping
 
-from agent.detour import MECHANISM, Detour
+from agent import kernel_path
+from agent.detour import LINK, MECHANISM, Detour
 from agent.scope import Cgroups
 from agent.violations import Capability, Context, Reading
 
@@ -14,12 +17,11 @@ _MS_NS = 1e6
 
 
 class Longer:
-    fidelity = "proxy"
-
     def __init__(self, detour: Detour, dose_ms: float) -> None:
         self._detour = detour
         self.port = detour.port
-        self.mechanism = f"{MECHANISM} (its own {detour.own_ns / 1e6:.3f} ms taken off)"
+        way, self.fidelity = (MECHANISM, "proxy") if detour.path is None else (f"netem {LINK}", "equivalent")
+        self.mechanism = f"{way} (its own {detour.own_ns / 1e6:.3f} ms taken off)"
         self.set(dose_ms)
 
     def set(self, dose: float) -> None:
@@ -38,10 +40,12 @@ class NetLatency:
     name = "net-latency"
 
     def probe(self, cgroups: Cgroups, cores: int) -> Capability:
-        return Capability(True, MECHANISM, "proxy", "connections are set up without the delay")
+        if kernel_path.chosen({}, "netem") is not None:
+            return Capability(True, f"netem {LINK}", "equivalent")
+        return Capability(True, MECHANISM, "proxy", f"connections are set up without the delay ({kernel_path.able().reason('netem')})")
 
     def apply(self, dose: float, options: Mapping[str, str], context: Context) -> Longer:
-        return Longer(Detour(self.name, context), dose)
+        return Longer(Detour(self.name, context, link=kernel_path.chosen(options, "netem") is not None), dose)
 
 
 VIOLATION = NetLatency()

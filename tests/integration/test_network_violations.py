@@ -1,6 +1,5 @@
 """What stands between load and system: connections and datagrams pass whole, late by the dose, and the dose is what a client sees."""
 
-import contextlib
 import os
 import socket
 import statistics
@@ -14,55 +13,11 @@ from pathlib import Path
 import pytest
 
 from agent.detour import Detour, listening_host
-from agent.ledger import Ledger
-from agent.scope import Cgroups
 from agent.undo import read_open_steps
 from agent.violations import Context, Rerouting, registry
+from agent.violations.net_loss import accords
+from tests.integration.echo_system import System, before, round_trips_s
 from traces.errors import PreflightFailed
-
-
-class System:
-    """Sends back what it gets, by stream and by datagram, on one port; notes who ended and who broke off."""
-
-    def __init__(self) -> None:
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.datagrams.bind(("127.0.0.1", self.port))
-        self.ends: list[str] = []
-        for work in (self._accept, self._datagrams):
-            threading.Thread(target=work, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                link, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._echo, args=(link,), daemon=True).start()
-
-    def _echo(self, link: socket.socket) -> None:
-        with link:
-            try:
-                while data := link.recv(1 << 16):
-                    link.sendall(data)
-                self.ends.append("ended")
-            except OSError:
-                self.ends.append("broken")
-
-    def _datagrams(self) -> None:
-        while True:
-            try:
-                data, sender = self.datagrams.recvfrom(1 << 16)
-                self.datagrams.sendto(data, sender)
-            except OSError:
-                return
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self.listener.shutdown(socket.SHUT_RDWR)  # a thread that waits in accept would keep it listening
-        self.listener.close()
-        self.datagrams.close()
 
 
 @pytest.fixture
@@ -74,27 +29,8 @@ def system() -> Iterator[System]:
 
 @pytest.fixture
 def context(tmp_path: Path, system: System) -> Iterator[Context]:
-    ledger = Ledger(tmp_path / "state")
-    cores = tuple(sorted(os.sched_getaffinity(0)))
-    work = tmp_path / "work"
-    work.mkdir()
-    yield Context(ledger, Cgroups(), cores[:1], cores, work, port=system.port)
-    assert ledger.close().get("failed", 0) == 0
-    assert not list(work.iterdir()), "a detour leaves no file behind"
-
-
-def round_trips_s(port: int, times: int) -> list[float]:
-    found = []
-    with socket.create_connection(("127.0.0.1", port)) as link:
-        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for _ in range(times):
-            begun = time.perf_counter()
-            link.sendall(b"x" * 64)
-            got = b""
-            while len(got) < 64:
-                got += link.recv(64)
-            found.append(time.perf_counter() - begun)
-    return found
+    with before(system, tmp_path) as made:
+        yield made
 
 
 def test_a_client_sees_the_latency_that_was_asked_for(context: Context, system: System) -> None:
@@ -119,7 +55,7 @@ def test_jitter_spreads_round_trips_evenly_up_to_the_dose(context: Context) -> N
 
 
 def test_a_narrow_link_passes_all_bytes_in_order_and_no_faster(context: Context) -> None:
-    applied = registry()["net-bandwidth"].apply(16, {}, context)  # 2 MB/s
+    applied = registry()["net-bandwidth"].apply(16, {"by": "relay"}, context)  # 2 MB/s
     sent = os.urandom(1_500_000)
     got = bytearray()
     begun = time.monotonic()
@@ -138,9 +74,23 @@ def test_a_narrow_link_passes_all_bytes_in_order_and_no_faster(context: Context)
 
 
 def test_a_limit_that_nobody_reaches_is_read_back(context: Context) -> None:
-    applied = registry()["net-bandwidth"].apply(100, {}, context)
+    applied = registry()["net-bandwidth"].apply(100, {"by": "relay"}, context)
     reading = applied.measure()
     assert (reading.given, reading.source) == (pytest.approx(100), "limit in force")
+    applied.undo()
+
+
+def test_sockets_of_the_relay_lose_what_arrives_and_tcp_makes_good_for_it(context: Context) -> None:
+    applied = registry()["net-loss"].apply(20, {"by": "relay"}, context)
+    assert applied.fidelity == "proxy"
+    with socket.create_connection(("127.0.0.1", applied.port)) as link:
+        for n in range(40):
+            link.sendall(b"%4d" % n)
+            assert link.recv(100) == b"%4d" % n
+    reading = applied.measure()
+    assert reading.remark is not None
+    lost, of = (int(word) for word in reading.remark.split() if word.isdigit())
+    assert of > 80 and accords(lost, of, 0.2) and reading.given == pytest.approx(20)
     applied.undo()
 
 
@@ -193,7 +143,7 @@ def test_an_end_and_a_break_are_passed_on_as_what_they_are(context: Context, sys
 
 
 def test_a_killed_relay_is_a_dose_that_is_not_given(context: Context, tmp_path: Path) -> None:
-    applied = registry()["net-latency"].apply(5, {}, context)
+    applied = registry()["net-latency"].apply(5, {"by": "relay"}, context)
     (journal,) = (tmp_path / "state" / "undo").iterdir()
     assert [step["kind"] for step in read_open_steps(journal).values()] == ["scope"], "its undo step is on disk"
     os.kill(applied._detour._relay.pid, 9)

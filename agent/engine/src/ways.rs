@@ -53,7 +53,7 @@ impl Drop for Mapped {
 /// (listening stream, datagram socket or -1, onward host, onward port, whether it is shaped)
 type RouteArguments = (i32, i32, IpAddr, u16, bool);
 
-fn route(said: RouteArguments) -> Route {
+fn route(said: RouteArguments, most_held: usize, lost: f64) -> Route {
     let (listener, datagrams, host, port, shaped) = said;
     // SAFETY: the caller gives these descriptors away: they are detached from their Python owners.
     unsafe {
@@ -62,17 +62,26 @@ fn route(said: RouteArguments) -> Route {
             datagrams: (datagrams >= 0).then(|| UdpSocket::from_raw_fd(datagrams)),
             onward: SocketAddr::new(host, port),
             shaped,
+            most_held,
+            lost: if shaped { lost } else { 0.0 },
         }
     }
 }
 
 #[pyfunction]
-#[pyo3(signature = (*, routes, page_path, stop_fd))]
-fn relay_ways(py: Python<'_>, routes: Vec<RouteArguments>, page_path: &str, stop_fd: i32) -> PyResult<()> {
+#[pyo3(signature = (*, routes, page_path, stop_fd, most_held = 16 << 20, lost = 0.0))]
+fn relay_ways(
+    py: Python<'_>,
+    routes: Vec<RouteArguments>,
+    page_path: &str,
+    stop_fd: i32,
+    most_held: usize,
+    lost: f64,
+) -> PyResult<()> {
     let mapped = Mapped::new(page_path, relay::PAGE_BYTES)?;
     // SAFETY: the page is 16 atomics of 8 bytes.
     let page = unsafe { mapped.see::<relay::Page>() };
-    let routes = routes.into_iter().map(route).collect();
+    let routes = routes.into_iter().map(|said| route(said, most_held, lost)).collect();
     py.allow_threads(|| relay::relay(routes, page, stop_fd)).map_err(|e| os_error("relay", &e))
 }
 

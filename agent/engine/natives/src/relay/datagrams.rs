@@ -5,7 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
 
 use super::page::Page;
-use super::sockets::datagrams_to;
+use super::sockets::{datagrams_to, dropped};
 use super::{token, Kind, Route, Work};
 use crate::clock::now_ns;
 
@@ -17,7 +17,23 @@ const QUEUE_NS: i64 = 50_000_000;
 /// Senders known at a time; the oldest is forgotten for a new one.
 const MOST_SENDERS: usize = 4096;
 
+/// Of a socket that loses what arrives: how much so far.
+#[derive(Default)]
+struct Losses(u64);
+
+impl Losses {
+    /// After so many more datagrams that were taken in.
+    fn count(&mut self, socket: &UdpSocket, taken_in: u64, page: &Page) {
+        let now = dropped(socket.as_raw_fd());
+        let more = now.saturating_sub(self.0);
+        self.0 = now;
+        Page::add(&page.arrived, taken_in + more);
+        Page::add(&page.lost, more);
+    }
+}
+
 struct Peer {
+    losses: Losses,
     route: usize,
     sender: SocketAddr,
     socket: UdpSocket,
@@ -38,6 +54,8 @@ pub struct Datagrams {
     held: [VecDeque<Held>; 2],
     last_due_ns: [i64; 2],
     scratch: Box<[u8]>,
+    /// By route.
+    losses: HashMap<usize, Losses>,
 }
 
 impl Datagrams {
@@ -49,13 +67,23 @@ impl Datagrams {
             held: [VecDeque::new(), VecDeque::new()],
             last_due_ns: [0; 2],
             scratch: vec![0; LARGEST].into_boxed_slice(),
+            losses: HashMap::new(),
         }
     }
 
     pub fn come_in(&mut self, at: usize, route: &Route, page: &Page, work: &mut Work) {
         let Some(socket) = &route.datagrams else { return };
-        for _ in 0..TURN {
-            let Ok((bytes, sender)) = socket.recv_from(&mut self.scratch) else { return };
+        for turn in 0..=TURN {
+            let got = if turn < TURN { socket.recv_from(&mut self.scratch).ok() } else { None };
+            let Some((bytes, sender)) = got else {
+                if route.lost > 0.0 {
+                    self.losses.entry(at).or_default().count(socket, turn as u64, page);
+                }
+                if turn == TURN {
+                    break;
+                }
+                return;
+            };
             match self.peer_of(at, sender, route, work) {
                 Some(peer) => self.hold(peer, 0, bytes, route, page, work),
                 None => Page::add(&page.refused, 1),
@@ -65,9 +93,19 @@ impl Datagrams {
     }
 
     pub fn come_back(&mut self, at: usize, routes: &[Route], page: &Page, work: &mut Work) {
-        for _ in 0..TURN {
+        for turn in 0..=TURN {
             // An error is an answer too (nobody listens there), which a datagram's sender does not get to know.
-            let Ok(bytes) = self.peers[at].socket.recv(&mut self.scratch) else { return };
+            let got = if turn < TURN { self.peers[at].socket.recv(&mut self.scratch).ok() } else { None };
+            let Some(bytes) = got else {
+                let peer = &mut self.peers[at];
+                if routes[peer.route].lost > 0.0 {
+                    peer.losses.count(&peer.socket, turn as u64, page);
+                }
+                if turn == TURN {
+                    break;
+                }
+                return;
+            };
             self.hold(at, 1, bytes, &routes[self.peers[at].route], page, work);
         }
         work.wake_at(now_ns(), token(Kind::Peer, at, 0));
@@ -77,7 +115,7 @@ impl Datagrams {
         if let Some(&known) = self.known.get(&(at, sender)) {
             return Some(known);
         }
-        let peer = Peer { route: at, sender, socket: datagrams_to(&route.onward).ok()? };
+        let peer = Peer { losses: Losses::default(), route: at, sender, socket: datagrams_to(&route.onward, route.lost).ok()? };
         let place = if self.peers.len() < MOST_SENDERS { self.peers.len() } else { self.oldest };
         work.poll.watch(peer.socket.as_raw_fd(), token(Kind::Peer, place, 0)).ok()?;
         if place == self.peers.len() {

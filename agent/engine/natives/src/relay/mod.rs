@@ -21,7 +21,7 @@ use crate::sched;
 use datagrams::Datagrams;
 use page::Shape;
 use pairs::Pairs;
-use sockets::{Poll, Timer};
+use sockets::{lose, Poll, Timer};
 
 const STOP: u64 = u64::MAX;
 const TIMER: u64 = u64::MAX - 1;
@@ -36,6 +36,10 @@ pub struct Route {
     pub onward: SocketAddr,
     /// Whether what passes is held back.
     pub shaped: bool,
+    /// Bytes that one flow may hold before its sender has to wait.
+    pub most_held: usize,
+    /// Which share of the packets that arrive on this way's sockets the kernel is to drop before they are taken in; 0: none.
+    pub lost: f64,
 }
 
 /// What both kinds of traffic share.
@@ -90,9 +94,12 @@ pub fn relay(routes: Vec<Route>, page: &Page, stop_fd: i32) -> io::Result<()> {
     let mut datagrams = Datagrams::new();
     for (at, route) in routes.iter().enumerate() {
         route.listener.set_nonblocking(true)?;
+        // What a listener accepts has its filter from the first packet on.
+        lose(route.listener.as_raw_fd(), route.lost)?;
         work.poll.watch(route.listener.as_raw_fd(), token(Kind::Listener, at, 0))?;
         if let Some(socket) = &route.datagrams {
             socket.set_nonblocking(true)?;
+            lose(socket.as_raw_fd(), route.lost)?;
             work.poll.watch(socket.as_raw_fd(), token(Kind::Datagrams, at, 0))?;
         }
     }

@@ -12,7 +12,11 @@ pub struct Page {
     jitter_ns: AtomicU64,
     /// Each way, over all connections; 0: no limit.
     bytes_per_s: AtomicU64,
-    _spare: [AtomicU64; 5],
+    _callers: [AtomicU64; 2],
+    /// Packets that arrived at sockets which lose some, by the kernel's count, and those that it lost.
+    pub arrived: AtomicU64,
+    pub lost: AtomicU64,
+    _spare: AtomicU64,
     /// To the system and back, on shaped routes, once they have gone on.
     pub bytes: [AtomicU64; 2],
     pub datagrams: [AtomicU64; 2],

@@ -6,17 +6,17 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd as _;
 
 use super::page::{Page, Shape};
-use super::sockets::{dial, prepare, will_reset};
+use super::sockets::{dial, dropped, prepare, segments_in, will_reset};
 use super::{token, Kind, Route, Work};
 use crate::clock::now_ns;
 
 const CHUNK_BYTES: usize = 64 * 1024;
-/// What one flow may hold: 1 s at a gigabit is beyond it, 100 ms are not.
-const MOST_HELD: usize = 16 << 20;
 /// Chunks that one flow may take in before others have their turn.
 const TURN: usize = 8;
 /// How far ahead the paced way may be taken before its senders have to wait.
 const AHEAD_NS: i64 = 4_000_000;
+/// How often it is asked what a connection lost: two questions for each end.
+const COUNT_NS: i64 = 10_000_000;
 const SMALLEST_CHUNK: usize = 1448;
 
 /// Bytes on their way; none of them: the sender has ended.
@@ -43,6 +43,9 @@ struct Pair {
     writable: [bool; 2],
     flows: [Flow; 2],
     shaped: bool,
+    most_held: usize,
+    /// Of a pair that loses packets: when they were last counted, and at each end what had been taken in and lost by then.
+    counted: Option<(i64, [(u64, u64); 2])>,
 }
 
 #[derive(Default)]
@@ -88,9 +91,13 @@ impl Pairs {
             Ok(pair.flows.iter().all(|flow| flow.passed_on))
         });
         match moved {
-            Ok(false) => {}
-            Ok(true) => self.forget(at),
+            Ok(false) => pair.count(COUNT_NS, page),
+            Ok(true) => {
+                pair.count(0, page);
+                self.forget(at);
+            }
             Err(_) => {
+                pair.count(0, page);
                 pair.ends.iter().for_each(will_reset);
                 self.forget(at);
             }
@@ -106,7 +113,7 @@ impl Pairs {
 fn join(client: TcpStream, route: &Route, at: usize, work: &mut Work) -> io::Result<Pair> {
     client.set_nonblocking(true)?;
     prepare(&client);
-    let onward = match dial(&route.onward) {
+    let onward = match dial(&route.onward, route.lost) {
         Ok(onward) => onward,
         Err(error) => {
             will_reset(&client);
@@ -121,6 +128,8 @@ fn join(client: TcpStream, route: &Route, at: usize, work: &mut Work) -> io::Res
         writable: [false; 2],
         flows: [Flow::default(), Flow::default()],
         shaped: route.shaped,
+        most_held: route.most_held,
+        counted: (route.lost > 0.0).then_some((0, [(0, 0); 2])),
     })
 }
 
@@ -137,10 +146,10 @@ impl Pair {
     ) -> io::Result<()> {
         let now = now_ns();
         let mut wait_ns = self.take_in(direction, shape, work, spare, now)?;
-        let was_full = self.flows[direction].held_bytes >= MOST_HELD;
+        let was_full = self.flows[direction].held_bytes >= self.most_held;
         self.pass_on(direction, page, spare, now_ns())?;
         let flow = &mut self.flows[direction];
-        if was_full && flow.held_bytes < MOST_HELD {
+        if was_full && flow.held_bytes < self.most_held {
             wait_ns = Some(now);
         }
         let due = flow.held.front().map(|held| held.due_ns).filter(|_| self.writable[1 - direction]);
@@ -152,6 +161,22 @@ impl Pair {
             }
         }
         Ok(())
+    }
+
+    /// Adds what has arrived and was lost since, unless that was less than so long ago.
+    fn count(&mut self, least_ns: i64, page: &Page) {
+        let Some((at_ns, before)) = &mut self.counted else { return };
+        let now = now_ns();
+        if now - *at_ns < least_ns {
+            return;
+        }
+        *at_ns = now;
+        for (end, had) in self.ends.iter().zip(before) {
+            let have = (segments_in(end.as_raw_fd()), dropped(end.as_raw_fd()));
+            Page::add(&page.arrived, (have.0 + have.1).saturating_sub(had.0 + had.1));
+            Page::add(&page.lost, have.1.saturating_sub(had.1));
+            *had = have;
+        }
     }
 
     /// Returns when to look again, where something was left on purpose.
@@ -170,7 +195,7 @@ impl Pair {
             rate => (rate / 1000).clamp(SMALLEST_CHUNK as u64, CHUNK_BYTES as u64) as usize,
         };
         let mut turn = 0;
-        while self.readable[direction] && !flow.ended && flow.held_bytes < MOST_HELD {
+        while self.readable[direction] && !flow.ended && flow.held_bytes < self.most_held {
             if shape.bytes_per_s > 0 && work.taken_until_ns[direction] > now + AHEAD_NS {
                 return Ok(Some(work.taken_until_ns[direction] - AHEAD_NS / 2));
             }

@@ -97,15 +97,17 @@ fn made(onward: &SocketAddr, kind: i32) -> io::Result<OwnedFd> {
 }
 
 /// A connection under way: it becomes writable, or broken, later.
-pub fn dial(onward: &SocketAddr) -> io::Result<TcpStream> {
+pub fn dial(onward: &SocketAddr, lost: f64) -> io::Result<TcpStream> {
     let fd = made(onward, libc::SOCK_STREAM)?;
+    lose(fd.as_raw_fd(), lost)?;
     connect(&fd, onward)?;
     prepare(&fd);
     Ok(TcpStream::from(fd))
 }
 
-pub fn datagrams_to(onward: &SocketAddr) -> io::Result<UdpSocket> {
+pub fn datagrams_to(onward: &SocketAddr, lost: f64) -> io::Result<UdpSocket> {
     let fd = made(onward, libc::SOCK_DGRAM)?;
+    lose(fd.as_raw_fd(), lost)?;
     connect(&fd, onward)?;
     Ok(UdpSocket::from(fd))
 }
@@ -156,6 +158,44 @@ fn set(fd: RawFd, level: i32, name: i32, value: libc::c_int) {
 pub fn prepare(stream: &impl AsRawFd) {
     set(stream.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, 1);
     set(stream.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, UNSENT_BYTES);
+}
+
+/// From now on this share of the packets that arrive for the socket is dropped before the protocol sees them, so that a TCP peer has to
+/// send them again: a classic filter that draws a number for each (Documentation/networking/filter.rst, `ld rand`).
+pub fn lose(fd: RawFd, share: f64) -> io::Result<()> {
+    const LOAD_RANDOM: u32 = 0xffff_f000 + 56; // SKF_AD_OFF + SKF_AD_RANDOM
+    if share <= 0.0 {
+        return Ok(());
+    }
+    let below = (share * 2f64.powi(32)).min(f64::from(u32::MAX)) as u32;
+    let line = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let mut program = [line(0x20, 0, 0, LOAD_RANDOM), line(0x35, 0, 1, below), line(0x06, 0, 0, u32::MAX), line(0x06, 0, 0, 0)];
+    let whole = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    let size = std::mem::size_of_val(&whole) as libc::socklen_t;
+    // SAFETY: the kernel copies the program, which outlives the call.
+    match unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, (&raw const whole).cast(), size) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn asked(fd: RawFd, level: i32, name: i32, words: &mut [u32]) -> Option<()> {
+    let mut size = std::mem::size_of_val(words) as libc::socklen_t;
+    // SAFETY: the kernel writes no more than `size` bytes.
+    (unsafe { libc::getsockopt(fd, level, name, words.as_mut_ptr().cast(), &mut size) } == 0).then_some(())
+}
+
+/// Packets that the kernel dropped before this socket so far (SK_MEMINFO_DROPS of linux/sock_diag.h).
+pub fn dropped(fd: RawFd) -> u64 {
+    const SO_MEMINFO: i32 = 55;
+    let mut words = [0u32; 9];
+    asked(fd, libc::SOL_SOCKET, SO_MEMINFO, &mut words).map_or(0, |()| u64::from(words[8]))
+}
+
+/// Segments that TCP has taken in on this socket so far (tcpi_segs_in of linux/tcp.h).
+pub fn segments_in(fd: RawFd) -> u64 {
+    let mut words = [0u32; 36];
+    asked(fd, libc::IPPROTO_TCP, libc::TCP_INFO, &mut words).map_or(0, |()| u64::from(words[35]))
 }
 
 /// Closing it will be a reset: the other side's connection broke, it did not end.

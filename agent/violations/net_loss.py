@@ -1,0 +1,125 @@
+"""`net-loss`: the network between load and system loses packets, in percent of those on their way, either way, each for itself.
+
+On a link of its own (agent/hop.py) netem loses them, or a filter where they arrive; TCP there sees what it sees of a real loss: it sends
+again, and it slows down. Where there can be no such link the kernel drops them before the sockets of our relay: requests on their way in
+from the load, answers on their way in from the system, so that the TCP of the load and of the system themselves send them again. On
+loopback such a packet may be as long as 64 KiB.
+
+That packets were lost is counted beside whoever loses them. Chance is part of it: a second is right if what was lost in it accords with the
+dose, by the interval in which a binomial count lies with 99.9 percent; then the dose is what was given, else the share that was counted.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agent import kernel_path
+from agent.detour import LINK, MECHANISM, Detour
+from agent.kernel_path import KernelPath
+from agent.scope import Cgroups
+from agent.violations import Capability, Context, Reading
+
+_WAYS = ("netem", "cls_bpf")
+_NORMAL_999 = 3.29
+_SKEW = 2e-4
+"""Two counters cannot be read in one instant; what passes between the looks is well below this share."""
+
+
+def accords(lost: int, of: int, share: float) -> bool:
+    """Whether a count is one that this share gives (normal approximation with a correction for continuity). Pure."""
+    return abs(lost - of * share) <= _NORMAL_999 * math.sqrt(of * share * (1 - share)) + 1 + _SKEW * of
+
+
+class Counts:
+    """Packets that set out and were lost on the link, both ways together, by two accounts that know nothing of each other."""
+
+    def __init__(self, by: str, ends: Sequence[Mapping[str, Any]]) -> None:
+        load, system = ends
+        ways = ((load, system), (system, load))
+        # netem drops what is about to leave; the filter what has arrived.
+        if by == "netem":
+            self.set_out = sum(sender["ip_out"] for sender, _ in ways)
+            self.arrived = sum(receiver["link_packets"] for _, receiver in ways)
+        else:
+            self.set_out = sum(receiver["link_packets"] for _, receiver in ways)
+            self.arrived = sum(receiver["ip_in"] for _, receiver in ways)
+        kind = "netem" if by == "netem" else "clsact"
+        self.dropped = sum(end.get(kind, {}).get("dropped", 0) for end in ends)
+        self.sent_again = sum(end["sent_again"] for end in ends)
+
+
+class Lossy:
+    fidelity = "equivalent"
+
+    def __init__(self, detour: Detour, path: KernelPath, by: str, dose: float) -> None:
+        self._detour, self._path, self._by = detour, path, by
+        self.port = detour.port
+        self.mechanism = f"{by} {LINK} (adds {detour.own_ns / 1e6:.3f} ms)"
+        self._path.offload(False)  # a packet is one of the wire, not 64 KiB of which all or nothing is lost
+        self._detour.end_trips()
+        self.set(dose)
+
+    def set(self, dose: float) -> None:
+        self._share = dose / 100
+        self._path.shape(lost=self._share, by=self._by)
+        self._before = Counts(self._by, self._path.count())
+
+    def measure(self) -> Reading:
+        before, self._before = self._before, Counts(self._by, self._path.count())
+        now = self._before
+        of = now.set_out - before.set_out
+        lost = max(0, of - (now.arrived - before.arrived))
+        dropped, again = now.dropped - before.dropped, now.sent_again - before.sent_again
+        remark = f"{lost} of {of} packets lost, {dropped} by the count of {self._by}; TCP sent {again} again"
+        if abs(lost - dropped) > 1 + _SKEW * of:
+            return Reading(None, "counts that differ", self._detour.cost.look(), remark=remark)
+        given = self._share if accords(lost, of, self._share) else lost / max(1, of)
+        return Reading(given * 100, "packets that set out and arrived", self._detour.cost.look(), remark=remark)
+
+    def undo(self) -> str:
+        return self._detour.end()
+
+
+class LossyRelay:
+    """By the sockets of the relay, from their first packet on."""
+
+    mechanism = f"{MECHANISM} whose sockets lose what arrives"
+    fidelity = "proxy"
+
+    def __init__(self, detour: Detour, dose: float) -> None:
+        self._detour = detour
+        self.port = detour.port
+        self._share = dose / 100
+        self._before = detour.lost()
+
+    def measure(self) -> Reading:
+        if not self._detour.alive:
+            return Reading(None, "gone")
+        before, self._before = self._before, self._detour.lost()
+        of, lost = (now - then for now, then in zip(self._before, before, strict=True))
+        given = self._share if accords(lost, of, self._share) else lost / max(1, of)
+        return Reading(given * 100, "drops of its sockets", self._detour.cost.look(), remark=f"{lost} of {of} packets lost")
+
+    def undo(self) -> str:
+        return self._detour.end()
+
+
+class NetLoss:
+    name = "net-loss"
+
+    def probe(self, cgroups: Cgroups, cores: int) -> Capability:
+        by = kernel_path.chosen({}, *_WAYS)
+        if by is None:
+            return Capability(True, LossyRelay.mechanism, "proxy", f"no link of its own ({kernel_path.able().reason(*_WAYS)})")
+        return Capability(True, f"{by} {LINK}", "equivalent")
+
+    def apply(self, dose: float, options: Mapping[str, str], context: Context) -> Lossy | LossyRelay:
+        by = kernel_path.chosen(options, *_WAYS)
+        if by is None:
+            return LossyRelay(Detour(self.name, context, lost=dose / 100), dose)
+        detour = Detour(self.name, context, link=True)
+        assert detour.path is not None
+        return Lossy(detour, detour.path, by, dose)
+
+
+VIOLATION = NetLoss()
