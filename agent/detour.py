@@ -16,7 +16,7 @@ import statistics
 import struct
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from agent.kernel_path import PROGRAM, KernelPath
@@ -104,6 +104,17 @@ def _address(told: str) -> str:
     return str(found)
 
 
+@contextlib.contextmanager
+def standing(name: str, context: Context, *, link: bool = False, lost: float = 0.0) -> Iterator["Detour"]:
+    """A detour to be put to use; what the kernel refuses then is PreflightFailed too, and nothing is left behind."""
+    detour = Detour(name, context, link=link, lost=lost)
+    try:
+        yield detour
+    except OSError as error:
+        detour.end()
+        raise PreflightFailed(f"violation {name}: {error.strerror or error}") from None
+
+
 class Detour:
     """One way that holds nothing back yet: a relay, or with `link` a link of its own which the kernel can act upon (agent/hop.py). `lost`
     is the share of packets that a relay's own sockets lose from the start. Raises PreflightFailed, with nothing left behind.
@@ -118,7 +129,7 @@ class Detour:
         self._way = stem.with_suffix(".way")
         self._trips = _Trips(self._trips_page)
         self._scope = Scope(f"{name}-relay-{time.monotonic_ns()}", context.ledger, context.cgroups)
-        self.path: KernelPath | None = None
+        self._path: KernelPath | None = None
         host = listening_host(context.port)
         try:
             order = {"page_path": str(self._trips_page.path), "way_path": str(self._way), "every_us": _EVERY_US}
@@ -142,9 +153,19 @@ class Detour:
 
     def _linked(self, order: dict[str, object]) -> Child:
         ours, theirs = socket.socketpair()
-        self.path = KernelPath(ours)
+        self._path = KernelPath(ours)
         with theirs:
             return self._start(PROGRAM, order | {"control_fd": theirs.fileno()}, held=(theirs.fileno(),))
+
+    @property
+    def linked(self) -> bool:
+        return self._path is not None
+
+    @property
+    def path(self) -> KernelPath:
+        """Of one that was made with a link."""
+        assert self._path is not None
+        return self._path
 
     def end_trips(self) -> None:
         """No more round trips: what the way costs is known by now, and on a narrow link, or one that loses packets, they are in the way."""
@@ -172,9 +193,9 @@ class Detour:
         """From now on: `delay_ns` on the round trip, half each way; up to `jitter_ns`, evenly, on the way to the system; so much at most,
         each way, over all connections (0: no limit).
         """
-        if self.path is not None:
+        if self._path is not None:
             half_ns = round(max(0.0, delay_ns) / 2)
-            self.path.shape(delay_ns=half_ns, jitter_ns=round(jitter_ns), bytes_per_s=round(bytes_per_s))
+            self._path.shape(delay_ns=half_ns, jitter_ns=round(jitter_ns), bytes_per_s=round(bytes_per_s))
             return
         self._page[_DELAY] = round(max(0.0, delay_ns) / 2)
         self._page[_JITTER] = round(jitter_ns)
@@ -215,8 +236,8 @@ class Detour:
     def end(self) -> str:
         """undone | foreign | failed; twice is harmless."""
         result = self._scope.end()
-        if self.path is not None:
-            self.path.close()
+        if self._path is not None:
+            self._path.close()
         self._page.close()
         self._trips_page.close()
         self._way.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ Without the right to namespaces it becomes root of a user namespace of its own f
 import argparse
 import contextlib
 import ctypes
+import errno
 import json
 import mmap
 import os
@@ -36,13 +37,12 @@ from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl import RTM_NEWQDISC, RTM_NEWTFILTER
 from pyroute2.netlink.rtnl.tcmsg import tcmsg
 
-from agent import offload, queues
+from agent import kernel_counts, offload, queues, rights
 from agent.marks import LINK
 from agent.relay import PORTS_AT, both, listening
 
 _T = TypeVar("_T")
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
-_CAP_NET_ADMIN, _CAP_SYS_ADMIN = 12, 21
 _ADD, _CHANGE, _CREATE = 0x605, 0x005, 0x405
 """NLM_F_REQUEST | NLM_F_ACK, with NLM_F_CREATE | NLM_F_EXCL, without, and with NLM_F_CREATE alone."""
 _ROOT, _CLSACT, _ARRIVING = 0xFFFFFFFF, 0xFFFFFFF1, 0xFFFFFFF2
@@ -73,8 +73,7 @@ def _unshare(flags: int) -> None:
 
 def become_able() -> None:
     """Where this process may not make namespaces of networks it becomes root of a user namespace. Before any thread. Raises OSError."""
-    held = next((line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff:")), "CapEff: 0")
-    if all(int(held.split()[1], 16) >> each & 1 for each in (_CAP_NET_ADMIN, _CAP_SYS_ADMIN)):
+    if rights.held(rights.NET_ADMIN, rights.SYS_ADMIN):
         return
     user, group = os.geteuid(), os.getegid()
     try:
@@ -134,14 +133,14 @@ class End:
     def count(self) -> dict[str, Any]:
         """What the kernel has counted so far at this end: by the link, by IP and TCP in this namespace, and by each queue."""
         # The two whose difference is the loss, in one breath.
-        told, links = Path("/proc/thread-self/net/snmp").read_text(), Path("/proc/thread-self/net/dev").read_text()
+        told = Path("/proc/thread-self/net/snmp").read_text()
+        link_bytes, link_packets = kernel_counts.passed("thread-self", self.name)[0]
         at_ns = time.monotonic_ns()
         protocols = _snmp(told)
-        link_bytes, link_packets = next(line.split()[1:3] for line in links.splitlines() if line.lstrip().startswith(f"{self.name}:"))
         found: dict[str, Any] = {
             "at_ns": at_ns,
-            "link_packets": int(link_packets),
-            "link_bytes": int(link_bytes),
+            "link_packets": link_packets,
+            "link_bytes": link_bytes,
             "ip_in": protocols["Ip"]["InReceives"],
             "ip_out": protocols["Ip"]["OutRequests"],
             "sent_again": protocols["Tcp"]["RetransSegs"],
@@ -225,11 +224,13 @@ def attempt() -> dict[str, Any]:
             trial(Link())
             found[name] = True
         except (OSError, NetlinkError) as error:
-            found["why"][name] = f"the kernel has no {name}" if getattr(error, "code", None) == 2 else _words(error)
+            found["why"][name] = f"{name}: {_words(error)}"
     return found
 
 
 def _words(error: Exception) -> str:
+    if isinstance(error, NetlinkError) and error.code == errno.ENOENT:
+        return "the kernel has no such queue or filter"
     code = getattr(error, "code", None) or getattr(error, "errno", None)
     said = getattr(error, "strerror", None)
     return str(said) if said else os.strerror(code) if isinstance(code, int) else str(error)

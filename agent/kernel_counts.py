@@ -6,6 +6,7 @@ and /proc/PID/net/dev of the process's own network namespace.
 
 import os
 from pathlib import Path
+from typing import Literal
 
 
 def minor_faults(pid: int) -> int:
@@ -35,13 +36,19 @@ def _status(path: Path, name: str) -> int:
     raise OSError(f"{path} has no {name}")
 
 
-def received(pid: int, interface: str = "lo") -> tuple[int, int]:
-    """(bytes, packets) that came in by an interface of its network namespace; bytes from the IP header on."""
+def passed(pid: int | Literal["thread-self"], interface: str) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(bytes, packets) that came in by an interface of its network namespace, and those that went out."""
     for line in Path(f"/proc/{pid}/net/dev").read_text().splitlines():
-        name, _, counts = line.partition(":")
+        name, _, told = line.partition(":")
         if name.strip() == interface:
-            return int(counts.split()[0]), int(counts.split()[1])
+            counts = told.split()
+            return (int(counts[0]), int(counts[1])), (int(counts[8]), int(counts[9]))
     raise OSError(f"process {pid} has no interface {interface}")
+
+
+def received(pid: int, interface: str = "lo") -> tuple[int, int]:
+    """(bytes, packets) that came in by loopback or another interface of its network namespace; on loopback from the IP header on."""
+    return passed(pid, interface)[0]
 
 
 def tells_io() -> bool:

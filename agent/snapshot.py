@@ -4,14 +4,17 @@ What bears a mark of ours (agent/marks.py) must be gone. Settings that anybody m
 comes and goes by itself on a living machine (others' mounts, links, rules) is told, and held against nobody.
 """
 
+import contextlib
 import glob
 import os
+import socket
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent import offload
 from agent.marks import CGROUP, FOLDER_MARK, LINK, NAMESPACE, QDISC_MAJOR, RULE, TEMPORARY, TOKEN
 from agent.undo import swaps
 
@@ -110,7 +113,7 @@ def take(state_dir: Path, mine: Callable[[str], bool], work: Path | None = None,
     """A look at this machine. `mine`: which leases' marks count; `work`: where this agent has its folders; `root` is a seam for tests."""
     return Snapshot(
         {
-            "setting": settings(root),
+            "setting": settings(root) | offloads(),
             "agent": _self(),
             "process": processes(mine),
             "cgroup": cgroups(root, mine),
@@ -134,6 +137,15 @@ def settings(root: Path) -> dict[str, str]:
                     found[path] = (root / path).read_text().strip()
                 except (OSError, UnicodeDecodeError):
                     continue  # not readable here, so not ours to change either
+    return found
+
+
+def offloads() -> dict[str, str]:
+    """What each network interface does in the kernel's stead."""
+    found = {}
+    for _, name in socket.if_nameindex():
+        with contextlib.suppress(OSError):  # gone meanwhile, or a driver without features
+            found[f"offloads of {name}"] = " ".join(offload.working(name))
     return found
 
 

@@ -8,6 +8,7 @@ A step is a JSON object:
     {"kind": "setting", "path", "ours", "old"}   put the old value back into a file of the kernel, if it still holds ours
     {"kind": "swap", "path", "lift": [[file, text]]}   write the texts (limits of our cgroups), swap off our file, remove it
     {"kind": "namespace", "path"}   remove a named network namespace of ours, and with its last process all links in it
+    {"kind": "offload", "interface", "index", "names"}   switch these features of a network interface on again
     {"kind": "journals", "state_dir"}   undo what the journals of other dead owners in this folder hold open
 Running a step twice is harmless. The journal is `<state_dir>/undo/<boot id>-<lease>.jsonl`; while its owner lives it is locked.
 """
@@ -15,10 +16,12 @@ Running a step twice is harmless. The journal is `<state_dir>/undo/<boot id>-<le
 import ctypes
 import errno
 import fcntl
+import importlib
 import json
 import os
 import shutil
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -58,6 +61,8 @@ def run_step(step: Step) -> str:
             return _swap_off(Path(step["path"]), step["lift"])
         if step["kind"] == "namespace":
             return _remove_namespace(Path(step["path"]))
+        if step["kind"] == "offload":
+            return _offload_on(str(step["interface"]), int(step["index"]), [str(name) for name in step["names"]])
         if step["kind"] == "journals":
             return FAILED if replay_leftovers(Path(step["state_dir"]))[FAILED] else UNDONE
     except (OSError, KeyError, TypeError, ValueError) as error:
@@ -270,6 +275,13 @@ def _swap_off(path: Path, lift: list[list[str]]) -> str:
     return UNDONE
 
 
+def _offload_on(interface: str, index: int, names: list[str]) -> str:
+    if (index, interface) not in socket.if_nameindex():
+        return UNDONE  # another interface has the name now, or none
+    offload = importlib.import_module(f"{__package__}.offload" if __package__ else "offload")
+    return UNDONE if offload.restore(interface, names) else FAILED
+
+
 def _remove_namespace(path: Path) -> str:
     """As ip-netns(8) does: a name is a file that the namespace is mounted on."""
     if path.parent.name != "netns" or not path.name.startswith("offspec-"):
@@ -401,8 +413,8 @@ def replay_leftovers(state_dir: Path, lease: str = "*") -> dict[str, int]:
             continue  # its owner lives, or removed it meanwhile, or it is not ours to open
         journal.reload()
         if boot != boot_id():
-            for number in [n for n, step in journal.open.items() if step.get("kind") == "scope"]:
-                journal.done(number)  # cgroups and processes did not survive the reboot
+            for number in [n for n, step in journal.open.items() if step.get("kind") in ("scope", "offload")]:
+                journal.done(number)  # cgroups, processes and features did not survive the reboot
                 counts[UNDONE] += 1
         for result, times in journal.undo_all().items():
             counts[result] += times

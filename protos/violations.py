@@ -380,6 +380,20 @@ _ALL = (
         "ends at the link, so that there it sees delays and no losses",
     ),
     ViolationSpec(
+        "no-offload", "hardware", "violate", "the network segments, merges and sums by itself", "on", 1, 1, tolerance=0.0,
+        mechanisms=("ethtool features on a link of its own between load and system",), needs="root or user namespaces",
+        measured_by="features of both ends, read back, and bytes for each packet on the link", undo="B",
+        hazards="the link and its relays take time of their own, which is measured first and told; the system's own sockets stay on "
+        "loopback",
+    ),
+    ViolationSpec(
+        "no-nic-offload", "hardware", "violate", "the network interface segments, merges and sums", "on", 1, 1,
+        options={"interface": Told(r"[A-Za-z0-9_.@-]{1,15}", "the name of a network interface of the node, such as eth0", required=True)},
+        tolerance=0.0, mechanisms=("ethtool features",), needs="root, an interface with offloads that can be switched off",
+        measured_by="its features, read back", undo="C",
+        hazards="it is the whole machine's: whoever uses that interface has it without; some drivers reset the link when a feature changes",
+    ),
+    ViolationSpec(
         "rate_scale", "workload", "compile", "the request rate", "factor", 0.001, 1000, aliases={"x": 1.0}, tolerance=0.02,
         mechanisms=("thinned or superposed trace",), measured_by="requests counted in the compiled trace", undo="A",
     ),

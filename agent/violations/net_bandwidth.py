@@ -9,8 +9,7 @@ Whether the limit is met can be seen only while there is more to pass than it le
 from collections.abc import Mapping
 
 from agent import kernel_path
-from agent.detour import LINK, MECHANISM, Detour
-from agent.kernel_path import KernelPath
+from agent.detour import LINK, MECHANISM, Detour, standing
 from agent.scope import Cgroups
 from agent.violations import Capability, Context, Reading
 
@@ -53,8 +52,8 @@ class NarrowLink:
 
     fidelity = "equivalent"
 
-    def __init__(self, detour: Detour, path: KernelPath, dose_mbit: float) -> None:
-        self._detour, self._path = detour, path
+    def __init__(self, detour: Detour, dose_mbit: float) -> None:
+        self._detour, self._path = detour, detour.path
         self.port = detour.port
         self.mechanism = f"tbf {LINK} (adds {detour.own_ns / 1e6:.3f} ms)"
         self._path.offload(False)  # what the link counts are frames, each with its headers
@@ -88,11 +87,9 @@ class NetBandwidth:
         return Capability(True, MECHANISM, "proxy", f"payload is paced, not packets ({kernel_path.able().reason('tbf')})")
 
     def apply(self, dose: float, options: Mapping[str, str], context: Context) -> Narrow | NarrowLink:
-        if kernel_path.chosen(options, "tbf") is None:
-            return Narrow(Detour(self.name, context), dose)
-        detour = Detour(self.name, context, link=True)
-        assert detour.path is not None
-        return NarrowLink(detour, detour.path, dose)
+        by_kernel = kernel_path.chosen(options, "tbf") is not None
+        with standing(self.name, context, link=by_kernel) as detour:
+            return NarrowLink(detour, dose) if by_kernel else Narrow(detour, dose)
 
 
 VIOLATION = NetBandwidth()

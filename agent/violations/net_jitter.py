@@ -6,7 +6,7 @@ and TCP puts them in order again.
 from collections.abc import Mapping
 
 from agent import kernel_path
-from agent.detour import LINK, MECHANISM, Detour
+from agent.detour import LINK, MECHANISM, Detour, standing
 from agent.scope import Cgroups
 from agent.violations import Capability, Context, Reading
 
@@ -16,7 +16,7 @@ _MS_NS = 1e6
 class Uneven:
     def __init__(self, detour: Detour, dose_ms: float) -> None:
         self._detour = detour
-        self.mechanism, self.fidelity = (MECHANISM, "proxy") if detour.path is None else (f"netem {LINK}", "equivalent")
+        self.mechanism, self.fidelity = (MECHANISM, "proxy") if not detour.linked else (f"netem {LINK}", "equivalent")
         self.port = detour.port
         self.set(dose_ms)
 
@@ -41,7 +41,8 @@ class NetJitter:
         return Capability(True, MECHANISM, "proxy", f"messages of a connection keep their order ({kernel_path.able().reason('netem')})")
 
     def apply(self, dose: float, options: Mapping[str, str], context: Context) -> Uneven:
-        return Uneven(Detour(self.name, context, link=kernel_path.chosen(options, "netem") is not None), dose)
+        with standing(self.name, context, link=kernel_path.chosen(options, "netem") is not None) as detour:
+            return Uneven(detour, dose)
 
 
 VIOLATION = NetJitter()

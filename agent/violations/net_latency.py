@@ -9,7 +9,7 @@ that a connection's first answer is later by that too, as over a long way; by th
 from collections.abc import Mapping
 
 from agent import kernel_path
-from agent.detour import LINK, MECHANISM, Detour
+from agent.detour import LINK, MECHANISM, Detour, standing
 from agent.scope import Cgroups
 from agent.violations import Capability, Context, Reading
 
@@ -20,7 +20,7 @@ class Longer:
     def __init__(self, detour: Detour, dose_ms: float) -> None:
         self._detour = detour
         self.port = detour.port
-        way, self.fidelity = (MECHANISM, "proxy") if detour.path is None else (f"netem {LINK}", "equivalent")
+        way, self.fidelity = (MECHANISM, "proxy") if not detour.linked else (f"netem {LINK}", "equivalent")
         self.mechanism = f"{way} (its own {detour.own_ns / 1e6:.3f} ms taken off)"
         self.set(dose_ms)
 
@@ -45,7 +45,8 @@ class NetLatency:
         return Capability(True, MECHANISM, "proxy", f"connections are set up without the delay ({kernel_path.able().reason('netem')})")
 
     def apply(self, dose: float, options: Mapping[str, str], context: Context) -> Longer:
-        return Longer(Detour(self.name, context, link=kernel_path.chosen(options, "netem") is not None), dose)
+        with standing(self.name, context, link=kernel_path.chosen(options, "netem") is not None) as detour:
+            return Longer(detour, dose)
 
 
 VIOLATION = NetLatency()

@@ -14,8 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent import kernel_path
-from agent.detour import LINK, MECHANISM, Detour
-from agent.kernel_path import KernelPath
+from agent.detour import LINK, MECHANISM, Detour, standing
 from agent.scope import Cgroups
 from agent.violations import Capability, Context, Reading
 
@@ -51,8 +50,8 @@ class Counts:
 class Lossy:
     fidelity = "equivalent"
 
-    def __init__(self, detour: Detour, path: KernelPath, by: str, dose: float) -> None:
-        self._detour, self._path, self._by = detour, path, by
+    def __init__(self, detour: Detour, by: str, dose: float) -> None:
+        self._detour, self._path, self._by = detour, detour.path, by
         self.port = detour.port
         self.mechanism = f"{by} {LINK} (adds {detour.own_ns / 1e6:.3f} ms)"
         self._path.offload(False)  # a packet is one of the wire, not 64 KiB of which all or nothing is lost
@@ -115,11 +114,8 @@ class NetLoss:
 
     def apply(self, dose: float, options: Mapping[str, str], context: Context) -> Lossy | LossyRelay:
         by = kernel_path.chosen(options, *_WAYS)
-        if by is None:
-            return LossyRelay(Detour(self.name, context, lost=dose / 100), dose)
-        detour = Detour(self.name, context, link=True)
-        assert detour.path is not None
-        return Lossy(detour, detour.path, by, dose)
+        with standing(self.name, context, link=by is not None, lost=dose / 100) as detour:
+            return LossyRelay(detour, dose) if by is None else Lossy(detour, by, dose)
 
 
 VIOLATION = NetLoss()

@@ -16,12 +16,14 @@ import pytest
 from pyroute2.netlink.rtnl import RTM_NEWQDISC
 
 from agent import hop, kernel_path, queues
+from agent.detour import Detour
 from agent.snapshot import network
 from agent.undo import read_open_steps, replay_leftovers
 from agent.violations import Context, Rerouting, registry
 from agent.violations.net_loss import accords
 from tests.integration.echo_system import System, before, round_trips_s
 from tests.integration.test_without_root import dropped
+from traces.errors import PreflightFailed
 
 ROOT = Path(__file__).parents[2]
 
@@ -221,3 +223,34 @@ def test_a_node_without_such_a_link_says_so_and_the_relay_stands_in(monkeypatch:
     for name in ("net-latency", "net-jitter", "net-bandwidth", "net-loss"):
         able = registry()[name].probe(Cgroups(), 2)
         assert able.supported and able.fidelity == "proxy" and "user namespaces" in able.reason
+
+
+def test_a_kernel_with_netem_is_given_the_dose_less_what_the_way_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_path, "able", lambda: kernel_path.Able(link=True, netem=True))
+    asked: list[dict[str, Any]] = []
+
+    class Path:
+        def shape(self, **settings: Any) -> None:
+            asked.append(settings)
+
+    def made(self: Detour, name: str, context: object, *, link: bool, lost: float) -> None:
+        assert link and not lost
+        self._path, self.port, self.own_ns = Path(), 7, 200_000  # type: ignore[assignment]
+
+    monkeypatch.setattr(Detour, "__init__", made)
+    monkeypatch.setattr(Detour, "added_ns", lambda self: None)
+    monkeypatch.setattr(Detour, "spread_ns", lambda self: None)
+    late = registry()["net-latency"].apply(10, {}, None)  # type: ignore[arg-type]
+    uneven = registry()["net-jitter"].apply(4, {}, None)  # type: ignore[arg-type]
+    assert asked == [{"delay_ns": 4_900_000, "jitter_ns": 0, "bytes_per_s": 0}, {"delay_ns": 0, "jitter_ns": 4_000_000, "bytes_per_s": 0}]
+    assert late.fidelity == uneven.fidelity == "equivalent"
+    assert late.mechanism == "netem on a link of its own between load and system (its own 0.200 ms taken off)"
+
+
+@wants()
+def test_what_the_kernel_refuses_is_one_line_and_nothing_is_left(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    if kernel_path.able().netem:
+        pytest.skip("this kernel has netem")
+    monkeypatch.setattr(kernel_path, "able", lambda: kernel_path.Able(link=True, netem=True))
+    with pytest.raises(PreflightFailed, match="violation net-latency: the kernel has no such queue"):
+        registry()["net-latency"].apply(10, {}, context)

@@ -45,6 +45,9 @@ class Detour:
     class cost:
         look = staticmethod(lambda: 3.0)
 
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
     def end_trips(self) -> None:
         pass
 
@@ -59,7 +62,7 @@ def second(of: int, lost: int, dropped: int) -> dict[str, int]:
 )
 def test_a_second_is_the_dose_the_count_or_unreadable(of: int, lost: int, dropped: int, given: float | None) -> None:
     path = Path(second(of, lost, dropped))
-    applied = Lossy(Detour(), path, "cls_bpf", 1.0)  # type: ignore[arg-type]
+    applied = Lossy(Detour(path), "cls_bpf", 1.0)  # type: ignore[arg-type]
     assert path.shaped == [{"lost": 0.01, "by": "cls_bpf"}]
     reading = applied.measure()
     assert reading.given == (None if given is None else pytest.approx(given))
