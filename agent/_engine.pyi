@@ -266,6 +266,12 @@ def measure_round_trips(*, page_path: str, every_us: int, await_way: Callable[[]
     directly, then the last 1024 of each, in ns.
     """
 
+def serve_slow_disk(*, folder_fd: int, fuse_fd: int, page_path: str, stop_fd: int) -> None:
+    """Serves the FUSE mount of `fuse_fd`, which shows the folder of `folder_fd`, until it is gone; both are given away. The page is a file
+    of 8 numbers of 64 bits: ns to hold each request that reaches the disk, how many there were, the latest that one was done after it was
+    due; five that are the caller's.
+    """
+
 def antagonist_cpu(*, core: int | None, stop_fd: int) -> None:
     """Spins with integer work until stop_fd closes. The dose is made by the cgroup around it."""
 

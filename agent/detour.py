@@ -9,11 +9,9 @@ before anything is held back, and taken off.
 import contextlib
 import ipaddress
 import json
-import mmap
 import os
 import socket
 import statistics
-import struct
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +23,7 @@ from agent.paced import Cost
 from agent.relay import PORTS_AT
 from agent.scope import Scope
 from agent.violations import Context
+from agent.words import TRIPS_WORDS, Trips, Words
 from traces.errors import PreflightFailed
 
 _RELAY = (sys.executable, "-m", "agent.relay")
@@ -35,49 +34,9 @@ _READY_S = 15.0
 _LOOK_S = 0.005
 _SAMPLES = 30
 _RELAY_WORDS = 16
-_KEPT = 1024
-_TRIPS_WORDS = 3 + 2 * _KEPT
 _LISTENING = ("0A", "07")
 """A stream that listens, a datagram socket without a peer."""
 _DELAY, _JITTER, _RATE, _ARRIVED, _LOST, _BYTES = 0, 1, 2, 5, 6, 8
-
-
-class _Words:
-    """A file of numbers of 64 bits, shared with a process of ours."""
-
-    def __init__(self, path: Path, count: int) -> None:
-        self.path = path
-        path.write_bytes(bytes(count * 8))
-        with path.open("r+b") as file:
-            self._held = mmap.mmap(file.fileno(), 0)
-
-    def __getitem__(self, at: int) -> int:
-        return int(struct.unpack_from("=Q", self._held, at * 8)[0])
-
-    def __setitem__(self, at: int, value: int) -> None:
-        struct.pack_into("=Q", self._held, at * 8, value)
-
-    def close(self) -> None:
-        self._held.close()
-        self.path.unlink(missing_ok=True)
-
-
-class _Trips:
-    """Reads the round trips that have ended since it last looked."""
-
-    def __init__(self, words: _Words) -> None:
-        self._words = words
-        self._seen = [0, 0]
-
-    def look(self) -> tuple[list[int], list[int]]:
-        """(by the relay, directly), nanoseconds; of many the last that are kept."""
-        found: tuple[list[int], list[int]] = ([], [])
-        for way in (0, 1):
-            ended = self._words[1 + way]
-            first = max(self._seen[way], ended - _KEPT + 1)
-            found[way].extend(self._words[3 + way * _KEPT + at % _KEPT] for at in range(first, ended))
-            self._seen[way] = ended
-        return found
 
 
 def listening_host(port: int, net: Path = Path("/proc/net")) -> str:
@@ -124,10 +83,10 @@ class Detour:
         if context.port is None:
             raise PreflightFailed(f"violation {name}: it stands between load and a system, and there is none here")
         stem = context.work_dir / f"{name}-{os.getpid()}-{time.monotonic_ns()}"
-        self._page = _Words(stem.with_suffix(".relay"), _RELAY_WORDS)
-        self._trips_page = _Words(stem.with_suffix(".trips"), _TRIPS_WORDS)
+        self._page = Words(stem.with_suffix(".relay"), _RELAY_WORDS)
+        self._trips_page = Words(stem.with_suffix(".trips"), TRIPS_WORDS)
         self._way = stem.with_suffix(".way")
-        self._trips = _Trips(self._trips_page)
+        self._trips = Trips(self._trips_page)
         self._scope = Scope(f"{name}-relay-{time.monotonic_ns()}", context.ledger, context.cgroups)
         self._path: KernelPath | None = None
         host = listening_host(context.port)

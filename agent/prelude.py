@@ -1,4 +1,4 @@
-"""What a child takes from itself before it becomes the program: system calls refused, huge pages, its share of time. Standard library only.
+"""What a child takes from itself before it becomes the program: system calls, huge pages, its share of time, mounts. Standard library only.
 
 All of it lies in the process, is inherited by its children, and ends with them: there is nothing to undo. Loaded by agent/launcher.py
 inside the child, where the rest of the project is not.
@@ -21,6 +21,7 @@ _CLONE_NEWTIME = 0x80
 _SET_MEMPOLICY = {"x86_64": 238, "aarch64": 237}
 _MPOL_BIND = 2
 _CLONE_NEWNET = 0x40000000
+_CLONE_NEWNS = 0x00020000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _IO_URING = (425, 426, 427)
 """io_uring_setup, io_uring_enter, io_uring_register: the same numbers on every architecture."""
@@ -102,12 +103,27 @@ def bind_memory(node: int) -> None:
     _checked(_libc().syscall(number, _MPOL_BIND, words, len(words) * 64 + 1), f"memory of node {node}")
 
 
+def join_mounts(pid: int, folder: str) -> None:
+    """The mounts that a process of ours sees (mount_namespaces(7)), and this folder among them as the one to work in."""
+    try:
+        held = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Unable(f"mounts of process {pid}: {error.strerror}") from None
+    _checked(_libc().setns(held, _CLONE_NEWNS), f"mounts of process {pid}")
+    os.close(held)
+    try:
+        os.chdir(folder)  # setns(2) has left it at the root
+    except OSError as error:
+        raise Unable(f"{folder}: {error.strerror}") from None
+
+
 STEPS: Mapping[str, Callable[..., None]] = {
     "no-io-uring": no_io_uring,
     "no-huge-pages": no_huge_pages,
     "shift-clocks": shift_clocks,
     "own-network": own_network,
     "bind-memory": bind_memory,
+    "join-mounts": join_mounts,
 }
 
 

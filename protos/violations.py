@@ -296,6 +296,15 @@ _ALL = (
         hazards="cgroup v1 holds back direct I/O and reads, not what is written to the page cache",
     ),
     ViolationSpec(
+        "disk-latency", "hardware", "deploy", "the disk answers soon", "ms", 0, 500, aliases={"us": 1e-3, "s": 1000.0},
+        tolerance=0.10, tolerance_abs=0.2, mechanisms=("FUSE over the system's folder, in a mount namespace of its own (proxy)",),
+        needs="root, /dev/fuse, a folder on a file system with O_DIRECT",
+        measured_by="direct reads of a page by the mount less direct reads below it", undo="B", varies=True,
+        hazards="takes a core's time for each request; buffered writes are not held, fsync is, also of a preload; what the system caches "
+        "of its folder lies in memory twice; no extended attributes; disk-throttle beside it is refused; a load by `block` from outside "
+        "the system does not go by it",
+    ),
+    ViolationSpec(
         "numa-remote", "hardware", "deploy", "memory is near its cores", "on", 1, 1, tolerance=0.0,
         mechanisms=("set_mempolicy, bound to the farthest node",), needs="two NUMA nodes with memory",
         measured_by="numa_maps of every process", undo="A", hazards="whoever works on the far node shares its bus",

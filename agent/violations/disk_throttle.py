@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 
 from agent import storage
+from agent.held_folder import stands_before
 from agent.scope import Cgroups, Scope
 from agent.undo import default_state_dir
 from agent.violations import Capability, Context, Reading
@@ -66,6 +67,10 @@ class DiskThrottle:
     def apply(self, dose: float, options: Mapping[str, str], context: Context) -> Throttled:
         if context.target is None or not context.target.limits_io:
             raise PreflightFailed("violation disk-throttle: it limits a system under test, and there is none in an io cgroup here")
+        if any(stands_before(context.work_dir, pid) for pid in context.target.members()):
+            raise PreflightFailed(
+                "violation disk-throttle: disk-latency does the system's I/O here, which its limit does not reach; take one"
+            )
         device = storage.disk_of(context.work_dir)
         if device is None:
             raise PreflightFailed(f"violation disk-throttle: {context.work_dir} lies on no disk of its own")

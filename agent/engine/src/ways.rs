@@ -1,14 +1,16 @@
-//! Thin Python wrappers of the relay and of the round trips that prove what it adds (crate `offspec-natives`).
+//! Thin Python wrappers of what stands between a system and its clients or its disk, and of the round trips that prove what a relay adds
+//! (crate `offspec-natives`).
 
 use std::fs::OpenOptions;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
-use std::os::fd::{AsRawFd as _, FromRawFd as _};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use offspec_natives::relay::{self, Route};
 use offspec_natives::round_trips;
+use offspec_natives::slow_disk;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
@@ -108,7 +110,20 @@ fn measure_round_trips(py: Python<'_>, page_path: &str, every_us: u64, await_way
     })
 }
 
+/// Serves the FUSE mount of the descriptor `fuse_fd`, which shows the folder of `folder_fd`; both are given away.
+#[pyfunction]
+#[pyo3(signature = (*, folder_fd, fuse_fd, page_path, stop_fd))]
+fn serve_slow_disk(py: Python<'_>, folder_fd: i32, fuse_fd: i32, page_path: &str, stop_fd: i32) -> PyResult<()> {
+    // Its threads end with the process, and see the page until then.
+    let mapped = Box::leak(Box::new(Mapped::new(page_path, slow_disk::PAGE_BYTES)?));
+    // SAFETY: the page is 8 atomics of 8 bytes; the descriptors are given away: they are detached from their Python owners.
+    let (page, folder, fuse) =
+        unsafe { (mapped.see::<slow_disk::Page>(), OwnedFd::from_raw_fd(folder_fd), OwnedFd::from_raw_fd(fuse_fd)) };
+    py.allow_threads(|| slow_disk::serve(folder, fuse, page, stop_fd)).map_err(|e| os_error("slow disk", &e))
+}
+
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(relay_ways, m)?)?;
-    m.add_function(wrap_pyfunction!(measure_round_trips, m)?)
+    m.add_function(wrap_pyfunction!(measure_round_trips, m)?)?;
+    m.add_function(wrap_pyfunction!(serve_slow_disk, m)?)
 }

@@ -15,6 +15,7 @@ pub mod round_trips;
 pub mod sched;
 pub mod server;
 pub mod service;
+pub mod slow_disk;
 pub mod stall;
 mod store;
 pub mod tcp;
