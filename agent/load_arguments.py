@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from agent.arguments import seed
 from traces.errors import InvalidInput, OutOfReach, UsageError
 
 NS_PER_S = 1_000_000_000
@@ -50,7 +51,7 @@ def add_load_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the format; repeatable")
     add_transform_arguments(parser, "those of the source's time first, then of pace, then all others")
     parser.add_argument("--spread", choices=["poisson", "equidistant", "start"], help="how to spread stamps that are too coarse")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=seed, default=1)
     parser.add_argument("--yes", action="store_true", help="load a server that is not on this machine; write over a file or device")
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     parser.add_argument("-q", "--quiet", action="store_true", help="no live line")

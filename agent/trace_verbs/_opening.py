@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.arguments import seed
 from traces.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ TRACE_HELP = "a trace file, an object such as s3://bucket/trace.csv, or a synthe
 def add_opening_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", help="its format, where the content does not tell (offspec trace formats)")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the format; repeatable")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed, default=0)
 
 
 def keep_source(out: str, *sources: object) -> None:

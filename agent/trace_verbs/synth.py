@@ -4,6 +4,7 @@ import argparse
 import json
 from typing import Any
 
+from agent.arguments import seed
 from traces.errors import UsageError
 
 HELP = "make a trace from laws or published statistics"
@@ -13,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("spec", nargs="?", help="what to make, such as gamma:5000,cv=4,keys=1000,zipf=0.99,for=60s (--list)")
     parser.add_argument("out", nargs="?", help="the Parquet file to write, or an object's address")
     parser.add_argument("--list", action="store_true", help="list laws and workloads, their parameters with units, and examples")
-    parser.add_argument("--seed", type=int, default=0, help="for a spec that names none (default 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="for a spec that names none (default 0)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -29,7 +29,14 @@ def test_transforms_are_applied_in_the_order_of_the_command_line(tmp_path: Path,
     first = out.read_bytes()
     assert main(words) == 0 and out.read_bytes() == first, "same seed, same bytes"
     text = capsys.readouterr().out
-    assert "/s on average" in text and "zipf 1.2 (seed 4): changes popularity; objects 200; requests_moved " in text
+    assert (
+        "/s on average" in text
+        and "zipf 1.2 (seed 4): 1.2" in text
+        and " read back; changes popularity; objects 200; requests_moved " in text
+    )
+    assert {each["name"]: each["read_back"] for each in said["transforms"]} == pytest.approx(
+        {"zipf": 1.2, "size_scale": 2.0, "burst": 2.0, "rate_scale": 0.5}, rel=0.05
+    ), "each in what it made of the trace that it was given"
 
 
 def test_a_bent_file_bends_again_and_keeps_what_was_done(tmp_path: Path) -> None:
@@ -48,6 +55,7 @@ def test_a_bent_file_bends_again_and_keeps_what_was_done(tmp_path: Path) -> None
         (["--do", "churn=0.1,often=yes"], 3, "churn: value '0.1,often=yes'"),
         (["--from", "absent.yaml"], 3, "absent.yaml: No such file"),
         (["--do", "mix=absent.csv"], 3, "absent.csv: no such file"),
+        (["--do", "token_scale=2"], 3, "is of kind kv; expected llm"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(
@@ -57,6 +65,30 @@ def test_what_cannot_be_done_is_one_line(
     assert main(["trace", "transform", SMALL, str(out), *steps]) == code
     said = capsys.readouterr().err.strip()
     assert words in said and "\n" not in said and not out.exists()
+
+
+def test_a_dose_that_the_trace_cannot_tell_is_said_to_be_unread(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["trace", "transform", SMALL, str(tmp_path / "bent.parquet"), "--do", "churn=0.1,period=1h", "--do", "speedup=2"]
+    assert main(words) == 0
+    assert "churn 0.1, period 1h (seed 0): not read back, " in capsys.readouterr().out
+    assert main([*words, "--json"]) == 0
+    churn, speedup = json.loads(capsys.readouterr().out)["transforms"]
+    assert churn["read_back"] is None and "read_back" not in speedup
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**64), "1.5", "soon"])
+@pytest.mark.parametrize("words", [["trace", "transform", SMALL, "OUT", "--do", "zipf=1"], ["trace", "synth", SMALL, "OUT"]])
+def test_a_seed_is_a_number_of_64_bits(words: list[str], seed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.parquet"
+    with pytest.raises(SystemExit) as ended:
+        main([str(out) if word == "OUT" else word for word in words] + ["--seed", seed])
+    said = capsys.readouterr().err.strip()
+    assert ended.value.code == 2 and "\n" not in said and not out.exists()
+    assert f"argument --seed: '{seed}'; expected a whole number from 0 to 2^64 - 1" in said
+
+
+def test_the_largest_seed_is_one(tmp_path: Path) -> None:
+    assert main(["trace", "transform", SMALL, str(tmp_path / "out.parquet"), "--do", "zipf=1", "--seed", str(2**64 - 1)]) == 0
 
 
 def test_the_list_has_every_transform_with_its_value_and_options(capsys: pytest.CaptureFixture[str]) -> None:

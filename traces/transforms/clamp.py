@@ -14,6 +14,7 @@ from traces.errors import InvalidInput
 from traces.quantities import parse_size
 from traces.schema import ints, masked, present, with_columns
 from traces.stream import StreamTrace, Trace
+from traces.transforms.known import known
 from traces.transforms.spec import TransformSpec
 
 _BYTES = ("req_bytes", "resp_bytes")
@@ -44,6 +45,7 @@ class Clamp:
                 raise InvalidInput(f"transform clamp: {name}: {text!r}; expected below 2^31 tokens")
         if not limits:
             raise InvalidInput(f"transform clamp: no limit; expected a size or one of the options {', '.join(self.options)}")
+        known(trace, list(limits), "sizes or tokens to cut", f"transform {self.name}")
 
         def make() -> Iterator[pa.RecordBatch]:
             for batch in trace.batches():

@@ -23,6 +23,10 @@ from traces.transforms.spec import TransformSpec
 _PERIOD = "10s"
 _FEWEST_REPEATS = 1000
 _MOST_GROWTH = 1e4
+_PARTS = (8, 1)
+"""Into so many parts a period is cut to be read, if they have requests enough: what is asked for often also finds the copies that come
+to be within a part, which are not there yet in its middle.
+"""
 
 
 class Grow:
@@ -50,21 +54,26 @@ class Grow:
         return remade(trace, make)
 
     def dose(self, made: Trace, nominal: Trace, spec: TransformSpec) -> float | None:
-        """The growth under which as many different keys are asked for in the periods as there are, from how often each is without it.
-        None where too few requests of a period are for the same key.
+        """The growth under which as many different keys are asked for in the parts of the periods as there are, from how often each is
+        without it. None where too few requests of a period are for the same key.
         """
         period = spec.duration_ns("period", _PERIOD)
-        usual = [(at, *np.unique(counts, return_counts=True)) for at, counts in counts_by_period(nominal, period)]
-        different = sum(len(counts) for _, counts in counts_by_period(made, period))
+        return next((read for parts in _PARTS if (read := _growth(made, nominal, period, parts)) is not None), None)
 
-        def too_few(growth: float) -> float:
-            return sum(float(_different(times, 1 + growth * at) @ keys) for at, times, keys in usual) - different
 
-        if sum(float((times - 1) @ keys) for _, times, keys in usual) < _FEWEST_REPEATS:
-            return None
-        if too_few(0) >= 0:
-            return 0.0
-        return float(brentq(too_few, 0, _MOST_GROWTH)) if too_few(_MOST_GROWTH) > 0 else None
+def _growth(made: Trace, nominal: Trace, period: int, parts: int) -> float | None:
+    part = max(1, period // parts)
+    usual = [(at * part / period, *np.unique(counts, return_counts=True)) for at, counts in counts_by_period(nominal, part)]
+    different = sum(len(counts) for _, counts in counts_by_period(made, part))
+
+    def too_few(growth: float) -> float:
+        return sum(float(_different(times, 1 + growth * at) @ keys) for at, times, keys in usual) - different
+
+    if sum(float((times - 1) @ keys) for _, times, keys in usual) < _FEWEST_REPEATS:
+        return None
+    if too_few(0) >= 0:
+        return 0.0
+    return float(brentq(too_few, 0, _MOST_GROWTH)) if too_few(_MOST_GROWTH) > 0 else None
 
 
 def _different(times: npt.NDArray[np.int64], copies: float) -> npt.NDArray[np.float64]:

@@ -20,6 +20,7 @@ from traces.schema import ints
 from traces.stream import StreamTrace, Trace, remade, timed
 from traces.transforms.spec import TransformSpec
 
+Ints = npt.NDArray[np.int64]
 _PERIOD, _HOT = "10s", 0.5
 _GOLDEN = (5**0.5 - 1) / 2  # its multiples lie evenly in a circle, however many there are
 
@@ -87,27 +88,37 @@ class _Shifting:
 
     def __call__(self) -> Iterator[pa.RecordBatch]:
         stands_for = np.arange(len(self.objects), dtype=np.int64)
+        colder = len(self.objects) - self.hot
+        # Cold places in an order that is drawn once.
+        ring = self.hot + _permuted(np.arange(colder, dtype=np.int64), colder, self.key)
         period = 0
         for batch in self.trace.batches():
             ranks = self.objects.ranks(batch)
             periods = (ints(batch, "arrival_ns") - self.first_ns) // self.period_ns
             begins = np.flatnonzero(np.diff(periods, prepend=-1))
             for start, end in zip(begins, np.append(begins[1:], len(periods)), strict=True):
-                while period < periods[start]:
-                    period += 1
-                    self._shift(stands_for, period)
+                if periods[start] > period:
+                    self._shift(stands_for, ring, period, int(periods[start]))
+                    period = int(periods[start])
                 rows = ranks[start:end]
                 ranks[start:end] = np.where(rows >= 0, stands_for[rows], -1)
             yield self.objects.named(batch, ranks)
 
-    def _shift(self, stands_for: npt.NDArray[np.int64], period: int) -> None:
+    def _shift(self, stands_for: Ints, ring: Ints, before: int, period: int) -> None:
         # Each hot place changes once in 1 / share periods, and in each period every 1 / share-th of them along the ranks: that the share of
-        # the requests which move is the same each time, hottest included, is worth more than independent draws.
+        # the requests which move is the same each time, hottest included, is worth more than independent draws. Periods in which nobody
+        # asks for anything are one step: a place that changes several times in them has another object in the end, as after one change.
         turn = self.share * period + np.arange(self.hot) * _GOLDEN + (self.key >> 11) * 2.0**-53
-        hot = np.flatnonzero(np.floor(turn) > np.floor(turn - self.share))
-        drawn = np.arange(len(hot), dtype=np.uint64)
-        cold = self.hot + permuted(drawn, len(stands_for) - self.hot, mix(self.key ^ mix(period))).astype(np.int64)
+        hot = np.flatnonzero(np.floor(turn) > np.floor(turn - self.share * (period - before)))[: len(ring)]
+        drawn, key = np.arange(len(hot), dtype=np.int64), mix(self.key ^ mix(period))
+        # After a pause there may be as many steps as requests: a stretch of the ring costs nothing, a permutation 40 times as much.
+        cold = ring[(key % len(ring) + drawn) % len(ring)] if period - before > 1 else self.hot + _permuted(drawn, len(ring), key)
         stands_for[hot], stands_for[cold] = stands_for[cold], stands_for[hot]
+
+
+def _permuted(places: Ints, many: int, key: int) -> Ints:
+    found: Ints = permuted(places.astype(np.uint64), many, key).astype(np.int64)
+    return found
 
 
 TRANSFORM = HotsetShift()

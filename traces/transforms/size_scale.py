@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from traces.schema import ints, masked, present, with_columns
 from traces.stream import StreamTrace, Trace, remade
+from traces.transforms.known import known
 from traces.transforms.spec import TransformSpec
 
 BYTES = ("req_bytes", "resp_bytes")
@@ -28,6 +29,7 @@ class SizeScale:
 
     def bend(self, trace: Trace, spec: TransformSpec, seed: int) -> StreamTrace:
         factor = spec.number(1e-6, 1e6, "a factor from 0.000001 to 1000000")
+        known(trace, BYTES, "sizes", f"transform {self.name}")
         unit = _SECTOR if "block" in trace.meta.kinds else 1
 
         def make() -> Iterator[pa.RecordBatch]:

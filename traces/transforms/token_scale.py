@@ -14,6 +14,7 @@ from traces.draws import mix, mix_all, stream
 from traces.errors import InvalidInput
 from traces.schema import ints, masked, present, with_columns
 from traces.stream import StreamTrace, Trace, remade
+from traces.transforms.known import known
 from traces.transforms.spec import TransformSpec
 
 _MOST_TOKENS = 2**31 - 1
@@ -39,6 +40,8 @@ class TokenScale:
             raise InvalidInput(
                 f"transform {self.name}: {trace.meta.name} is of kind {', '.join(trace.meta.kinds) or 'unknown'}; expected llm"
             )
+        scaled = [f"{name}_tokens" for name in ("prompt", "output") if spec.value is not None or name in spec.options]
+        known(trace, scaled, "tokens", f"transform {self.name}")
         key = stream(seed, trace.meta.name, self.name)
         block = trace.meta.llm_block_tokens
 

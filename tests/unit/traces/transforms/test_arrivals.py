@@ -151,3 +151,23 @@ def test_a_chain_is_applied_in_order_and_stands_in_the_metadata() -> None:
     assert made.meta.transforms[0]["objects"] == 2000
     assert table(made).equals(table(apply(held(), chain, 5))), "same seed, same rows"
     assert variation(arrivals(made)) == pytest.approx(4, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "options"),
+    [
+        ("burst", 2, {}), ("mmpp", 2, {}), ("diurnal", 0.5, {}), ("loop", "10s", {}), ("phase_shift", "1s", {}), ("grow", 0.5, {}),
+        ("churn", 0.5, {}), ("hotset_shift", 0.5, {"hot": "0.1"}), ("correlated_burst", 0.5, {}),
+    ],
+)  # fmt: skip
+def test_requests_at_one_instant_have_no_time_to_bend(name: str, value: float | str, options: dict[str, str]) -> None:
+    keys = (np.arange(1000) % 100).astype(np.uint64)
+    at_once = trace_of({"arrival_ns": np.full(1000, 7), "key_id": keys})
+    with pytest.raises(
+        InvalidInput, match=rf"^transform {name}: all 1,000 requests of held are at one instant; expected times between"
+    ) as raised:
+        bent(at_once, name, value, **options)
+    assert "spread=poisson" in str(raised.value) and "\n" not in str(raised.value)
+    times = np.full(1000, 7)
+    times[-1] = 10**9
+    next(iter(bent(trace_of({"arrival_ns": times, "key_id": keys}), name, value, **options).batches()))

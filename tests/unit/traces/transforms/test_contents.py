@@ -1,5 +1,7 @@
 """Transforms that change what requests carry: sizes, tokens, ops."""
 
+import dataclasses
+import itertools
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -122,3 +124,60 @@ def test_ops_of_other_kinds_have_their_own_words() -> None:
     for wrong in ("get=0.5", "write=0.7,read=0.7", "fly=1", None):
         with pytest.raises(InvalidInput, match=r"op_mix.*expected"):
             bent(trace, "op_mix", wrong)
+
+
+@pytest.mark.parametrize(
+    ("kind", "op", "columns", "name", "value", "options"),
+    [
+        ("kv", "get", {}, "size_scale", 2, {}),
+        ("kv", "get", {"resp_bytes": np.zeros(100, np.int64)}, "size_scale", 2, {}),
+        ("kv", "get", {}, "clamp", "64KiB", {}),
+        ("kv", "get", {"resp_bytes": np.arange(100)}, "clamp", None, {"req_bytes": "10"}),
+        ("llm", "chat", {}, "token_scale", 2, {}),
+        ("llm", "chat", {"prompt_tokens": np.arange(100, dtype=np.int32)}, "token_scale", None, {"output": "2"}),
+    ],
+)
+def test_a_trace_that_does_not_say_what_would_be_scaled_is_refused(
+    kind: str, op: str, columns: dict[str, object], name: str, value: float | str | None, options: dict[str, str]
+) -> None:
+    keys = np.arange(100, dtype=np.uint64)
+    trace = trace_of({"key_id": keys, **columns}, kind=kind, op=op, lot=10)
+    with pytest.raises(
+        InvalidInput, match=rf"^transform {name}: held has no .* so nothing would change; expected a trace that has"
+    ) as raised:
+        bent(trace, name, value, **options)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_size_that_only_the_last_request_has_is_enough_to_be_scaled() -> None:
+    sizes = np.zeros(100, np.int64)
+    sizes[-1] = 7
+    trace = trace_of({"resp_bytes": sizes}, lot=10)
+    assert column(bent(trace, "size_scale", 3), "resp_bytes")[-1] == 21
+    assert dose(bent(trace, "size_scale", 3), trace, "size_scale") == pytest.approx(3)
+
+
+def test_a_synthesis_without_an_end_and_without_sizes_is_refused_without_being_read_for_ever() -> None:
+    trace = dataclasses.replace(
+        trace_of({"key_id": np.arange(100, dtype=np.uint64)}),
+        make=lambda: itertools.repeat(trace_of({"key_id": np.arange(100, dtype=np.uint64)}).make().__next__()),
+        bounded=False,
+    )
+    with pytest.raises(InvalidInput, match="has no sizes"):
+        bent(trace, "size_scale", 2)
+
+
+HITS = {"key_id": np.arange(400, dtype=np.uint64) % 4, "cache_hit": [bool(n % 2) for n in range(400)], "resp_bytes": np.full(400, 9)}
+
+
+@pytest.mark.parametrize(("name", "value", "options"), [("op_mix", None, {"set": "0.5"}), ("churn", 0.5, {"period": "100ms"})])
+def test_what_the_source_saw_of_a_hit_goes_where_the_op_changes_and_stays_elsewhere(
+    name: str, value: float | None, options: dict[str, str]
+) -> None:
+    trace = trace_of(HITS, lot=64)
+    made = table(bent(trace, name, value, **options)).to_pylist()
+    changed = [row for row in made if row["op"] != "get"]
+    assert changed and all(row["cache_hit"] is None for row in changed)
+    if name == "op_mix":  # one row for each, in the same order
+        assert all(row["cache_hit"] is HITS["cache_hit"][n] for n, row in enumerate(made) if row["op"] == "get")
+    assert {row["cache_hit"] for row in made if row["op"] == "get"} == {True, False}

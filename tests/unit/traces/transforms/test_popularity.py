@@ -1,6 +1,7 @@
 """Transforms that change what requests are for: which keys, how often, and when."""
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,9 @@ from tests.unit.traces.transforms.bending import IDENTITY, bent, dose, held, sam
 from traces.characterise import describe
 from traces.errors import InvalidInput
 from traces.objects import objects_of, occurrence
+from traces.source import open_trace
+from traces.transforms import TransformSpec, transforms
+from traces.transforms.hotset_shift import _Shifting
 
 
 @pytest.fixture(scope="module")
@@ -198,3 +202,91 @@ def test_objects_are_counted_by_the_paths_that_rows_use_whatever_their_dictionar
     for each in ways:
         assert each.columns["target"].to_pylist() == ways[0].columns["target"].to_pylist()
         assert each.counts.tolist() == [3, 1, 1] and each.columns["target"][0].as_py() == "/a"
+
+
+@pytest.mark.parametrize(
+    ("share", "period", "where"),
+    [
+        (0.1, "2s", "keys=500,zipf=0.9"),
+        (0.3, "2s", "keys=500,zipf=0.9"),
+        (0.5, "5s", "keys=500,zipf=0.9"),
+        (0.3, "2s", "keys=10000,zipf=1.1"),
+    ],
+)
+def test_a_moved_hot_set_is_read_back_object_by_object(share: float, period: str, where: str) -> None:
+    trace = open_trace(f"poisson:10000,{where},for=10s", seed=5)
+    slack = max(0.25 * share, 0.05)
+    assert dose(bent(trace, "hotset_shift", share, period=period), trace, "hotset_shift", period=period) == pytest.approx(share, abs=slack)
+    assert dose(trace, trace, "hotset_shift", period=period) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["hotset_shift", "churn"])
+def test_what_changes_between_periods_is_not_read_where_there_are_no_two_whole_ones(name: str) -> None:
+    trace = open_trace("poisson:2000,keys=200,for=10s", seed=5)
+    spec = TransformSpec(name, None, {"period": "7s"})
+    made = bent(trace, name, 0.3, period="7s")
+    assert transforms()[name].dose(made, trace, spec) is None  # type: ignore[attr-defined]
+    assert transforms()[name].dose(made, trace, TransformSpec(name, None, {"period": "5s"})) is not None  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 1.0])
+def test_a_hot_set_shifts_over_periods_in_which_nobody_asks_without_walking_them(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, year_ns = 2000, 365 * 86_400 * 10**9
+    times = np.concatenate((np.arange(rows) * 10**6, year_ns + np.arange(rows) * 10**6))
+    trace = trace_of({"arrival_ns": times, "key_id": (np.arange(2 * rows) % 97 % 40).astype(np.uint64)}, lot=256)
+    shifts: list[tuple[int, int]] = []
+    shift = _Shifting._shift
+
+    def counted(self: _Shifting, stands_for: Any, ring: Any, before: int, period: int) -> None:
+        shifts.append((before, period))
+        shift(self, stands_for, ring, before, period)
+
+    monkeypatch.setattr(_Shifting, "_shift", counted)
+    made = bent(trace, "hotset_shift", share, period="10s")
+    keys = np.array(column(made, "key_id"))
+    assert shifts == [(0, year_ns // 10**10)]
+    assert Counter(keys[:rows]) == Counter(column(trace, "key_id")[:rows]), "the first period is as it was"
+    hottest = {key for key, _ in Counter(keys[:rows].tolist()).most_common(10)}
+    assert not hottest & {key for key, _ in Counter(keys[rows:].tolist()).most_common(10)}, "after a year none is hot that was"
+
+
+@pytest.mark.parametrize("growth", [0.1, 0.5, 2.0])
+def test_growth_is_read_back_from_the_different_keys_of_each_period(growth: float) -> None:
+    trace = open_trace("poisson:5000,keys=300,zipf=0.8,for=10s", seed=5)
+    assert dose(bent(trace, "grow", growth, period="2s"), trace, "grow", period="2s") == pytest.approx(growth, rel=0.25)
+    assert dose(trace, trace, "grow", period="2s") == 0
+
+
+def test_growth_of_keys_that_are_asked_for_once_is_not_read() -> None:
+    trace = trace_of({"key_id": np.arange(5000, dtype=np.uint64)})
+    assert transforms()["grow"].dose(trace, trace, TransformSpec("grow", None, {"period": "1s"})) is None  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("ops", ["both", "none"])
+@pytest.mark.parametrize("share", [0.1, 0.4])
+def test_churn_is_read_back_with_its_deletes_left_out(share: float, ops: str) -> None:
+    trace = open_trace("poisson:10000,keys=500,zipf=0.9,for=10s", seed=5)
+    made = bent(trace, "churn", share, period="2s", ops=ops)
+    assert dose(made, trace, "churn", period="2s") == pytest.approx(share, rel=0.25, abs=0.03)
+    assert dose(trace, trace, "churn", period="2s") == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_crowd_is_read_back_without_what_chance_brings_together(share: float) -> None:
+    trace = open_trace("poisson:10000,keys=1000,zipf=0.6,for=10s", seed=5)
+    options = {"every": "2s", "for": "500ms", "keys": "10"}
+    assert dose(bent(trace, "correlated_burst", share, **options), trace, "correlated_burst", **options) == pytest.approx(share, abs=0.03)
+    assert dose(trace, trace, "correlated_burst", **options) == pytest.approx(0, abs=0.01)
+
+
+ROWS = 300_000
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0, 2.0, 5.0, 10.0])
+@pytest.mark.parametrize(("keys", "slack"), [(ROWS // 10, 0.002), (ROWS, 0.031)])
+def test_zipf_is_read_back_over_all_objects_also_those_that_the_law_leaves_without_a_request(
+    exponent: float, keys: int, slack: float
+) -> None:
+    numbers = np.random.Generator(np.random.PCG64(4)).permutation(np.arange(ROWS) % keys)
+    trace = trace_of({"key_id": numbers.astype(np.uint64)})
+    assert dose(bent(trace, "zipf", exponent), trace, "zipf") == pytest.approx(exponent, abs=slack)
