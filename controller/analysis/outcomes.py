@@ -40,7 +40,9 @@ def told(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         word = entry["outcome"].replace("_", " ")
         row["outcomes"][word] = row["outcomes"].get(word, 0) + 1
         row["evidence"] = entry["evidence"]
+    variants = list(dict.fromkeys(variant for variant, _ in rows))
+    in_order = sorted(rows.items(), key=lambda row: (variants.index(row[0][0]), row[0][1] != NOMINAL, row[0][1]))
     return [
         {"variant": variant, "condition": condition, "said": ", ".join(f"{n} {word}" for word, n in row["outcomes"].items()), **row}
-        for (variant, condition), row in rows.items()
+        for (variant, condition), row in in_order
     ]

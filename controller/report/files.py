@@ -102,14 +102,17 @@ def banner(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def ran_on(entries: Sequence[Mapping[str, Any]], nodes: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Which node each condition's systems ran on, what it is, and where their load came from; a row for each of what differs."""
-    rows = []
+    """Which node each condition's systems ran on, what it is, and where their load came from; a row a place."""
+    there: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for condition in ordered_conditions(entries):
         mine = [e for e in entries if e["condition"] == condition and e["target_agent"]]
-        for target, loads in dict.fromkeys((e["target_agent"], tuple(e["load_agents"])) for e in mine):
-            labels = nodes.get(target, {}).get("labels", {})
-            words = [f"{labels[name]}{unit}" for name, unit in _SHOWN.items() if name in labels]
-            rows.append({"condition": condition, "node": target, "machine": ", ".join(words), "load": ", ".join(loads)})
+        for place in dict.fromkeys((e["target_agent"], tuple(e["load_agents"])) for e in mine):
+            there.setdefault(place, []).append(condition)
+    rows = []
+    for (target, loads), conditions in there.items():
+        labels = nodes.get(target, {}).get("labels", {})
+        words = [f"{labels[name]}{unit}" for name, unit in _SHOWN.items() if name in labels]
+        rows.append({"condition": ", ".join(conditions), "node": target, "machine": ", ".join(words), "load": ", ".join(loads)})
     return rows
 
 

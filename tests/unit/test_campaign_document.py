@@ -112,7 +112,9 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
         load_campaign(tmp_path / "none.yaml")
 
 
-@pytest.mark.parametrize("name", ["campaigns/redis-off-spec.yaml", "campaigns/nginx-off-spec.yaml", "controller/demo.yaml"])
+@pytest.mark.parametrize(
+    "name", ["campaigns/redis-off-spec.yaml", "campaigns/redis-workload.yaml", "campaigns/nginx-off-spec.yaml", "controller/demo.yaml"]
+)
 def test_the_shipped_campaigns_are_right(name: str) -> None:
     campaign = load_campaign(ROOT / name)
     assert len(campaign.system.variants) == 2

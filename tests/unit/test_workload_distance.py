@@ -3,12 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
+from controller.analysis.document import build_document
 from controller.analysis.workloads import workloads_off_nominal
-from controller.attempts import AskedViolation
+from controller.attempts import AskedViolation, AttemptRecord
+from controller.campaign import Design, Objectives
 from controller.plan import Trial
+from controller.report import write_report
 from controller.report.figures import workload_panels
+from controller.report.files import number
 from controller.workload_distance import off_nominal
 from traces.compile import Compiled, compile_workload
 from traces.source import open_trace
@@ -96,3 +101,31 @@ def test_what_is_kept_is_drawn_over_the_distance_for_each_variant(found: dict[st
 def test_without_violations_of_the_workload_nothing_is_said() -> None:
     assert workloads_off_nominal([{"condition": "shared", "dose": [{"violation": "cpu"}]}]) == []
     assert workload_panels({"workloads": [], "scores": []}) == []
+
+
+def test_html_markdown_and_parquet_carry_the_distances_with_their_numbers(found: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+    asked = {"bursty": (BURST, 3.98), "faster": (FASTER, 2.5)}
+    records = [
+        AttemptRecord(
+            trial=f"t-{name}", variant="one", condition=name, repeat=1, block=1, order=0, attempt=1, violations=(violation,),
+            verdict="invalid", reasons=("a fixture",), outcome="functions", failure_class="invalid", warmup_s=0, measure_s=1,
+            load_agents=("a",), target_agent="a", workload_doses={violation.name: given}, off_nominal=found[name],
+        )
+        for name, (violation, given) in asked.items()
+    ]  # fmt: skip
+    made = build_document(run="r", campaign="fixture", records=records, run_dir=tmp_path, objectives=Objectives(), design=Design())
+    html = write_report(tmp_path, made, records, nodes={}, versions={"offspec": "0"}).read_text()
+    markdown = (tmp_path / "report.md").read_text()
+    rows = {row["condition"]: row for row in pq.read_table(tmp_path / "doses.parquet").to_pylist()}
+    assert "<h2>How far off nominal the workload was</h2>" in html and "## How far off nominal the workload was" in markdown
+    for name, (violation, given) in asked.items():
+        off = found[name][violation.name]
+        far = off["distance"]["wasserstein"]
+        cells = (name, violation.name, number(violation.dose), number(given, 4), violation.unit, off["dimension"], number(far))
+        plain, figures = "<td>{}</td>", '<td class="n">{}</td>'
+        columns = (plain, plain, figures, figures, plain, plain, figures)
+        assert "".join(column.format(cell) for column, cell in zip(columns, cells, strict=True)) in html
+        assert f"| {' | '.join((*cells[:2], f'{cells[2]} {violation.unit}', cells[3], *cells[5:]))} |" in markdown
+        row = rows[name]
+        assert (row["asked"], row["measured"], row["dimension"], row["distance"]) == (violation.dose, given, off["dimension"], far)
+    assert [rows[name]["verdict"] for name in asked] == ["confirmed", "mismatch"]
