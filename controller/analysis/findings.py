@@ -105,7 +105,7 @@ def _within_noise(entries: Sequence[Mapping[str, Any]], score: Score) -> bool:
 
 def _retention(score: Score) -> str:
     interval = f" [{score.low:.2g}, {score.high:.2g}]" if score.low is not None and score.high is not None else ""
-    over = f"{score.trials} blocks" if score.unit == "block" and score.trials > 1 else "one block (interval over seconds)"
+    over = f"{score.trials} blocks" if score.unit == "block" and score.trials > 1 else "one block, interval over seconds"
     assert score.value is not None
     verb = "keeps" if score.value < 1 else "gains to"
     return f"{score.variant} under {score.condition} {verb} {score.value:.2g}{interval} of its nominal {_WORDS[score.metric]} ({over})."

@@ -123,7 +123,7 @@ def test_html_markdown_and_parquet_carry_the_distances_with_their_numbers(found:
         far = off["distance"]["wasserstein"]
         cells = (name, violation.name, number(violation.dose), number(given, 4), violation.unit, off["dimension"], number(far))
         plain, figures = "<td>{}</td>", '<td class="n">{}</td>'
-        columns = (plain, plain, figures, figures, plain, plain, figures)
+        columns = ('<td class="name">{}</td>', plain, figures, figures, plain, plain, figures)
         assert "".join(column.format(cell) for column, cell in zip(columns, cells, strict=True)) in html
         assert f"| {' | '.join((*cells[:2], f'{cells[2]} {violation.unit}', cells[3], *cells[5:]))} |" in markdown
         row = rows[name]
