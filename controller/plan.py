@@ -158,7 +158,7 @@ def _may_stop(campaign: Campaign) -> tuple[str, ...]:
 def workload_key(violations: Sequence[AskedViolation]) -> str:
     """Names the trace that these violations make of the nominal one; equal only for equal traces."""
     bends = [
-        ",".join((f"{v.name}={v.dose:g}", *(f"{option}={value}" for option, value in sorted(v.options.items()))))
+        ",".join((f"{v.name}={v.dose:.12g}", *(f"{option}={value}" for option, value in sorted(v.options.items()))))
         for v in violations
         if CATALOGUE[v.name].axis == "workload"
     ]

@@ -129,3 +129,24 @@ def test_html_markdown_and_parquet_carry_the_distances_with_their_numbers(found:
         row = rows[name]
         assert (row["asked"], row["measured"], row["dimension"], row["distance"]) == (violation.dose, given, off["dimension"], far)
     assert [rows[name]["verdict"] for name in asked] == ["confirmed", "mismatch"]
+
+
+def test_conditions_go_downwards_where_there_are_many_of_them(tmp_path: Path) -> None:
+    def headed(count: int) -> str:
+        names = [f"c{n}" for n in range(count)]
+        trials = [
+            AttemptRecord(
+                trial=f"t-{name}", variant="one", condition=name, repeat=1, block=1, order=0, attempt=1, violations=(), verdict="invalid",
+                reasons=("a fixture",), outcome="functions", failure_class="invalid", warmup_s=0, measure_s=1, load_agents=("a",),
+            )
+            for name in names
+        ]  # fmt: skip
+        made = build_document(run="r", campaign="f", records=trials, run_dir=tmp_path, objectives=Objectives(), design=Design())
+        kept = {"variant": "one", "metric": "goodput", "value": 0.5, "low": None, "high": None, "unit": "block"}
+        made["scores"] = [kept | {"condition": name} for name in names]
+        return write_report(tmp_path, made, trials, nodes={}, versions={"offspec": "0"}).read_text()
+
+    assert "<thead><tr><th>variant</th><th>c0</th><th>c1</th></tr></thead>" in headed(2)
+    many = headed(5)
+    assert "<thead><tr><th>condition</th><th>one</th></tr></thead>" in many
+    assert all(f'<tr><th>c{n}</th><td class="h3">0.5<small>no interval</small></td></tr>' in many for n in range(5))

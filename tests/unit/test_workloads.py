@@ -120,3 +120,8 @@ def test_two_conditions_that_differ_in_an_option_are_two_workloads() -> None:
         workload_key([AskedViolation("churn", "workload", "share", 0.2, options)]) for options in ({}, {"period": "2s"}, {"period": "3s"})
     }
     assert len(keys) == 3
+
+
+def test_doses_that_differ_in_a_late_digit_are_two_workloads() -> None:
+    keys = [workload_key([AskedViolation("zipf", "workload", "exponent", dose)]) for dose in (1.2345678, 1.2345679, 2.0, 0.1)]
+    assert keys == ["zipf=1.2345678", "zipf=1.2345679", "zipf=2", "zipf=0.1"]
