@@ -4,7 +4,7 @@ from pathlib import Path
 
 from traces.source import open_trace
 
-ROWS = 1_000_000
+ROWS = 500_000
 _KEYS = "keys=100000,size=uniform:64:1024"
 SPECS = {
     "synth_constant": f"constant:50000,{_KEYS}",
