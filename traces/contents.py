@@ -17,6 +17,8 @@ import pyarrow.compute as pc
 from traces.schema import SCHEMA, ints, present
 
 Buffer: TypeAlias = bytes | npt.NDArray[Any]
+_FEW_WORDS = 16
+"""Up to which looking for each word takes less than sorting the rows by word."""
 _SUMMED = ("req_bytes", "resp_bytes", "prompt_tokens", "output_tokens", "service_ns")
 
 
@@ -98,10 +100,18 @@ def _validity(column: pa.Array) -> Buffer:
 
 def _words_of(column: pa.DictionaryArray) -> list[Buffer]:
     """A dictionary's own order and what it holds unused say nothing: words count in the order in which rows first use them."""
-    used = column.indices if not column.indices.null_count else column.indices.fill_null(-1)
-    codes, first, placed = np.unique(used.to_numpy(), return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    rank = np.empty(len(order), dtype=np.int32)
-    rank[order] = np.arange(len(order), dtype=np.int32)
-    words = [column.dictionary[int(code)].as_py() if code >= 0 else None for code in codes[order]]
-    return [json.dumps(words).encode(), rank[placed]]
+    used = (column.indices if not column.indices.null_count else column.indices.fill_null(-1)).to_numpy()
+    if len(column.dictionary) <= _FEW_WORDS:
+        places = {code: int(np.argmax(used == code)) for code in range(-1, len(column.dictionary))}
+        codes = np.array(sorted((code for code, at in places.items() if used[at] == code), key=places.__getitem__))
+        rank = np.zeros(len(column.dictionary) + 1, dtype=np.int32)
+        rank[codes] = np.arange(len(codes), dtype=np.int32)  # null, -1, is the last of them
+        ranks = rank[used]
+    else:
+        codes, first, placed = np.unique(used, return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        rank = np.empty(len(order), dtype=np.int32)
+        rank[order] = np.arange(len(order), dtype=np.int32)
+        codes, ranks = codes[order], rank[placed]
+    words = [column.dictionary[int(code)].as_py() if code >= 0 else None for code in codes]
+    return [json.dumps(words).encode(), ranks]

@@ -178,7 +178,7 @@ JOBS: dict[str, Callable[[Path], int]] = (
             read_parquet,
             transform,
             info,
-        )  # fmt: skip
+        )
     }
     | {name: partial(made, name) for name in SPECS}
     | {f"bend:{text}": partial(bend, text=text) for text in BENDS}
