@@ -7,6 +7,7 @@ constant in the length of the trace. Decides nothing about nodes or time: the pl
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -226,7 +227,8 @@ def _publish(trace: Trace, folder: Path, path: Path | None, duration_ns: int | N
 def _write(trace: Trace, part: Path) -> tuple[TraceMeta, Tally]:
     tally = Tally()
     with pq.ParquetWriter(part, SCHEMA, **_LAYOUT) as writer:
-        for batch in ahead(_tallied(trace, tally)):
+        batches = _tallied(trace, tally)
+        for batch in batches if len(os.sched_getaffinity(0)) == 1 else ahead(batches):  # on one core a thread only costs its switches
             writer.write_batch(batch, row_group_size=BATCH_ROWS)
         if not tally.rows:
             raise InvalidInput(
