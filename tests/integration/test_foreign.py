@@ -43,12 +43,29 @@ def others(scope: Scope, seconds: float = 1.0) -> float:
     return share
 
 
+def cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def test_a_stranger_on_the_systems_core_is_seen(scope: Scope) -> None:
-    alone = others(scope)
     with subprocess.Popen([sys.executable, "-c", SPIN]) as stranger:
         try:
-            shared = others(scope)
+            time.sleep(0.5)
+            began, before = time.monotonic(), cpu_s(stranger.pid)
+            seen = others(scope)
+            took = (cpu_s(stranger.pid) - before) / (time.monotonic() - began)
         finally:
             stranger.kill()
-    # The scheduler halves the core, or gives each session its half; other tests' remains may add to either.
-    assert shared > alone + 0.2, (alone, shared)
+    # The scheduler halves the core, or gives each session its half, or less where the machine has more to do: as the kernel says.
+    assert took > 0.05, "the stranger did not run"
+    assert seen > 0.8 * took, (seen, took)
+
+
+def test_the_system_itself_is_no_stranger(scope: Scope) -> None:
+    with subprocess.Popen([sys.executable, "-c", SPIN]) as stranger:
+        try:
+            seen = others(scope)
+        finally:
+            stranger.kill()
+    assert seen < 0.95, "the system spins on the core beside it"

@@ -225,7 +225,7 @@ impl Pacer {
             let until_due = next_due.map_or(i64::MAX, |due| due.saturating_sub(now).saturating_sub(self.orders.spin_ns));
             let spins = awaited > 0 && now - last_life < spin_for_answers_ns;
             let waiting = self.routes.waiting() > 0;
-            let may_send = waiting && self.lanes.iter().any(|lane| lane.takes());
+            let may_send = self.routes.may_go(|lane| self.lanes[lane].takes());
             let timeout = if spins || may_send { 0 } else { until_due.min(next_tick - now).max(0) };
             if timeout > 0 || awaited > 0 || waiting {
                 if self.take_events(timeout, &mut book) {

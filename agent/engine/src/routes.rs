@@ -166,6 +166,13 @@ impl Routes {
         found
     }
 
+    /// Whether any waiting request may go to a lane that is free: what waits for one lane keeps nobody awake for another.
+    pub fn may_go(&self, free: impl Fn(usize) -> bool) -> bool {
+        self.waiting > 0
+            && (self.held.iter().enumerate().any(|(lane, held)| !held.is_empty() && free(lane))
+                || self.groups.iter().any(|g| !g.backlog.is_empty() && g.lanes.iter().any(|lane| free(*lane))))
+    }
+
     fn queues(&mut self) -> impl Iterator<Item = &mut VecDeque<Request>> {
         self.groups.iter_mut().map(|g| &mut g.backlog).chain(&mut self.held)
     }
@@ -250,9 +257,12 @@ mod tests {
         routes.wait(0, request(7, 2));
         assert_eq!(routes.choose(0, 7, |_| true), None, "others of the session wait before it");
         assert!(routes.next(|lane| lane != 1).is_none());
+        assert!(!routes.may_go(|lane| lane != 1), "a free lane is none of theirs");
+        assert!(routes.may_go(|lane| lane == 1));
         assert_eq!(routes.next(|_| true).map(|(lane, r)| (lane, r.due_ns)), Some((1, 1)));
         routes.wait(0, request(0, 3));
         assert_eq!(routes.choose(0, 0, |_| true), None);
+        assert!(routes.may_go(|lane| lane == 2), "any lane of the group");
         let mut ended = 0;
         routes.drain_group(0, |_| ended += 1);
         assert_eq!((ended, routes.waiting()), (2, 0));
