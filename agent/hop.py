@@ -27,7 +27,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,6 +56,11 @@ _MAC = "02:0f:50:00:00:{:02x}"
 _LOADING, _SYSTEM = f"{LINK}-load", f"{LINK}-system"
 _MOST_HELD = 64 << 10
 """Each relay waits for the link and holds no more than a chunk for it: what waits is to wait at the sender."""
+
+
+_Protocols = dict[str, dict[str, int]]
+_LOOKS = 25
+"""In some 4 ms."""
 
 
 class _Options(tcmsg):  # type: ignore[misc]
@@ -116,12 +121,15 @@ class End:
         self.route.neigh("add", dst=other.address, lladdr=other.mac, ifindex=self.index, state=_PERMANENT)
 
     def switch_offload(self, on: bool) -> None:
-        """Off: each packet on the link is one of the wire, also to the sender's TCP, which otherwise hands on up to 64 KiB as one."""
+        """Off: each packet that enters the link is one of the wire, where TCP otherwise hands on up to 64 KiB as one."""
         names = [name for name, is_now in offload.features(self.name).items() if offload.is_offload(name) and is_now.changeable]
         # A checksum first: the kernel takes segmentation back from a link that cannot sum.
         offload.switch(self.name, {name: on for name in names if "checksum" in name} if on else dict.fromkeys(names, on))
         offload.switch(self.name, dict.fromkeys(names, on))
-        self.route.link("set", index=self.index, gso_max_segs=0xFFFF if on else 1)
+
+    def single(self) -> None:
+        """A queue sees what TCP hands on, before it is cut: of 64 KiB all or nothing would be lost. It costs much of the link's speed."""
+        self.route.link("set", index=self.index, gso_max_segs=1)
 
     def request(self, message: int, flags: int, kind: str, options: bytes, parent: int, handle: int, info: int = 0) -> None:
         made = _Options()
@@ -130,31 +138,47 @@ class End:
         made["attrs"] = [("TCA_KIND", kind), *([("TCA_OPTIONS", options)] if options else [])]
         self.route.nlm_request_batch([made])
 
+    def _look(self) -> tuple[int, _Protocols, tuple[tuple[int, int], tuple[int, int]], _Protocols]:
+        """When, then what IP has counted, what the link has, and IP again: what comes or goes between only ever adds to a difference."""
+        first = _snmp(Path("/proc/thread-self/net/snmp").read_text())
+        link = kernel_counts.passed("thread-self", self.name)
+        return time.monotonic_ns(), first, link, _snmp(Path("/proc/thread-self/net/snmp").read_text())
+
     def count(self) -> dict[str, Any]:
         """What the kernel has counted so far at this end: by the link, by IP and TCP in this namespace, and by each queue."""
-        # The two whose difference is the loss, in one breath.
-        told = Path("/proc/thread-self/net/snmp").read_text()
-        link_bytes, link_packets = kernel_counts.passed("thread-self", self.name)[0]
-        at_ns = time.monotonic_ns()
-        protocols = _snmp(told)
+        before = self._queues()
+        looks = [self._look() for _ in range(_LOOKS)]
+        at_ns, _, ((link_bytes, link_packets), _), protocols = looks[-1]
         found: dict[str, Any] = {
             "at_ns": at_ns,
             "link_packets": link_packets,
             "link_bytes": link_bytes,
-            "ip_in": protocols["Ip"]["InReceives"],
-            "ip_out": protocols["Ip"]["OutRequests"],
+            "arriving": _fewest((arrived[1], arrived[1] - told["Ip"]["InReceives"]) for _, told, (arrived, _), _ in looks),
+            "leaving": _fewest((after["Ip"]["OutRequests"], after["Ip"]["OutRequests"] - left[1]) for _, _, (_, left), after in looks),
             "sent_again": protocols["Tcp"]["RetransSegs"],
             "offloads": [*offload.working(self.name)],
         }
+        for kind, (dropped, bytes_per_s) in self._queues().items():
+            # At both ends of those looks: the true number of their time lies between.
+            found[kind] = {"dropped": [before.get(kind, (0, 0))[0], dropped], "bytes_per_s": bytes_per_s}
+        return found
+
+    def _queues(self) -> dict[str, tuple[int, int]]:
+        """kind -> (packets dropped, limit in bytes a second or 0)."""
+        found = {}
         for queue in self.route.get_qdiscs(self.index):
             kind = str(queue.get_attr("TCA_KIND"))
-            found[kind] = {"dropped": queue.get_nested("TCA_STATS2", "TCA_STATS_QUEUE")["drops"]}
-            if kind == "tbf":
-                found[kind]["bytes_per_s"] = queue.get_nested("TCA_OPTIONS", "TCA_TBF_PARMS")["rate"]
+            limit = queue.get_nested("TCA_OPTIONS", "TCA_TBF_PARMS")["rate"] if kind == "tbf" else 0
+            found[kind] = queue.get_nested("TCA_STATS2", "TCA_STATS_QUEUE")["drops"], limit
         return found
 
 
-def _snmp(text: str) -> dict[str, dict[str, int]]:
+def _fewest(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """(packets, those of them that went no further), of the look that met the fewest on their way between two counters."""
+    return min(pairs, key=lambda pair: pair[1])
+
+
+def _snmp(text: str) -> _Protocols:
     """proc_net(5): pairs of lines, names and values."""
     lines = [line.split() for line in text.splitlines()]
     pairs = zip(lines[::2], lines[1::2], strict=True)
@@ -178,6 +202,8 @@ class Link:
             if bytes_per_s:
                 self._queue(end, "tbf", queues.tbf(bytes_per_s))
             elif by == "netem":
+                if lost:
+                    end.within(end.single)
                 self._queue(end, "netem", queues.netem(delay_ns=delay_ns, jitter_ns=0 if at else jitter_ns, lost=lost))
             else:
                 self._filter(end, queues.loss_filter(lost))

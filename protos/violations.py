@@ -377,11 +377,11 @@ _ALL = (
     ViolationSpec(
         "net-loss", "hardware", "violate", "the network loses nothing", "percent", 0, 100, options=_BY, tolerance=0.10, tolerance_abs=0.01,
         mechanisms=(
-            "netem on a link of its own between load and system",
             "cls_bpf on a link of its own between load and system",
+            "netem on a link of its own between load and system",
             "relay whose sockets lose what arrives (proxy)",
         ),
-        needs="nothing; a link of its own wants root or user namespaces, and sch_netem, or cls_bpf and sch_ingress",
+        needs="nothing; a link of its own wants root or user namespaces, and cls_bpf and sch_ingress, or sch_netem",
         measured_by="packets that set out on the link and that IP took in behind it, beside the drops of the queue or filter; by the relay "
         "those that its sockets took in and dropped", undo="B",
         varies=True,

@@ -14,6 +14,8 @@ from agent.scope import Cgroups
 from agent.violations import Capability, Context, Reading
 
 _MBIT_BYTES = 125_000.0
+_WIDEST = 34_000.0
+"""What a kernel's answer still tells in 32 bits of bytes a second: a limit that cannot be read back is none."""
 _MET = 0.9
 """A way that passes this much of its limit is one that the limit holds."""
 
@@ -83,7 +85,7 @@ class NetBandwidth:
 
     def probe(self, cgroups: Cgroups, cores: int) -> Capability:
         if kernel_path.chosen({}, "tbf") is not None:
-            return Capability(True, f"tbf {LINK}", "equivalent")
+            return Capability(True, f"tbf {LINK}", "equivalent", max_dose=_WIDEST)
         return Capability(True, MECHANISM, "proxy", f"payload is paced, not packets ({kernel_path.able().reason('tbf')})")
 
     def apply(self, dose: float, options: Mapping[str, str], context: Context) -> Narrow | NarrowLink:

@@ -1,9 +1,9 @@
 """`net-loss`: the network between load and system loses packets, in percent of those on their way, either way, each for itself.
 
-On a link of its own (agent/hop.py) netem loses them, or a filter where they arrive; TCP there sees what it sees of a real loss: it sends
-again, and it slows down. Where there can be no such link the kernel drops them before the sockets of our relay: requests on their way in
-from the load, answers on their way in from the system, so that the TCP of the load and of the system themselves send them again. On
-loopback such a packet may be as long as 64 KiB.
+On a link of its own (agent/hop.py) a filter loses them where they arrive, or netem where they leave; TCP there sees what it sees of a real
+loss: it sends again, and it slows down. Where there can be no such link the kernel drops them before the sockets of our relay: requests on
+their way in from the load, answers on their way in from the system, so that the TCP of the load and of the system themselves send them
+again. On loopback such a packet may be as long as 64 KiB.
 
 That packets were lost is counted beside whoever loses them. Chance is part of it: a second is right if what was lost in it accords with the
 dose, by the interval in which a binomial count lies with 99.9 percent; then the dose is what was given, else the share that was counted.
@@ -18,10 +18,11 @@ from agent.detour import LINK, MECHANISM, Detour, standing
 from agent.scope import Cgroups
 from agent.violations import Capability, Context, Reading
 
-_WAYS = ("netem", "cls_bpf")
+_WAYS = ("cls_bpf", "netem")
+"""The filter first: it sees packets as they come out of the wire, and hides from the sender what a wire hides."""
 _NORMAL_999 = 3.29
-_SKEW = 2e-4
-"""Two counters cannot be read in one instant; what passes between the looks is well below this share."""
+_SKEW = 5e-4
+"""Counters cannot be read in one instant; what is on its way between them is below this share."""
 
 
 def accords(lost: int, of: int, share: float) -> bool:
@@ -33,17 +34,11 @@ class Counts:
     """Packets that set out and were lost on the link, both ways together, by two accounts that know nothing of each other."""
 
     def __init__(self, by: str, ends: Sequence[Mapping[str, Any]]) -> None:
-        load, system = ends
-        ways = ((load, system), (system, load))
         # netem drops what is about to leave; the filter what has arrived.
-        if by == "netem":
-            self.set_out = sum(sender["ip_out"] for sender, _ in ways)
-            self.arrived = sum(receiver["link_packets"] for _, receiver in ways)
-        else:
-            self.set_out = sum(receiver["link_packets"] for _, receiver in ways)
-            self.arrived = sum(receiver["ip_in"] for _, receiver in ways)
-        kind = "netem" if by == "netem" else "clsact"
-        self.dropped = sum(end.get(kind, {}).get("dropped", 0) for end in ends)
+        where, kind = ("leaving", "netem") if by == "netem" else ("arriving", "clsact")
+        self.set_out, self.lost = (sum(end[where][at] for end in ends) for at in (0, 1))
+        drops = [end.get(kind, {}).get("dropped", [0, 0]) for end in ends]
+        self.dropped_before, self.dropped = (sum(each) for each in zip(*drops, strict=True))
         self.sent_again = sum(end["sent_again"] for end in ends)
 
 
@@ -67,10 +62,11 @@ class Lossy:
         before, self._before = self._before, Counts(self._by, self._path.count())
         now = self._before
         of = now.set_out - before.set_out
-        lost = max(0, of - (now.arrived - before.arrived))
+        lost = max(0, now.lost - before.lost)
         dropped, again = now.dropped - before.dropped, now.sent_again - before.sent_again
         remark = f"{lost} of {of} packets lost, {dropped} by the count of {self._by}; TCP sent {again} again"
-        if abs(lost - dropped) > 1 + _SKEW * of:
+        slack = 2 + _SKEW * of
+        if not now.dropped_before - slack <= now.lost <= now.dropped + slack:
             return Reading(None, "counts that differ", self._detour.cost.look(), remark=remark)
         given = self._share if accords(lost, of, self._share) else lost / max(1, of)
         return Reading(given * 100, "packets that set out and arrived", self._detour.cost.look(), remark=remark)

@@ -178,6 +178,9 @@ def test_netem_is_asked_for_each_way_and_jitter_on_the_way_in_alone(monkeypatch:
         def within(self, work: Any, *args: Any) -> Any:
             return work(*args)
 
+        def single(self) -> None:
+            asked.append((self.name, "segments one by one"))
+
         def request(self, *words: Any) -> None:
             asked.append((self.name, *words))
 
@@ -189,7 +192,9 @@ def test_netem_is_asked_for_each_way_and_jitter_on_the_way_in_alone(monkeypatch:
     in_, out = queues.netem(delay_ns=5_000_000, jitter_ns=2_000_000, lost=0.01), queues.netem(delay_ns=5_000_000, lost=0.01)
     again = queues.netem(delay_ns=6_000_000)
     assert asked == [
+        ("ofs-load", "segments one by one"),
         ("ofs-load", RTM_NEWQDISC, new, "netem", in_, root, 0x0F50000),
+        ("ofs-system", "segments one by one"),
         ("ofs-system", RTM_NEWQDISC, new, "netem", out, root, 0x0F50000),
         ("ofs-load", RTM_NEWQDISC, change, "netem", again, root, 0x0F50000),
         ("ofs-system", RTM_NEWQDISC, change, "netem", again, root, 0x0F50000),

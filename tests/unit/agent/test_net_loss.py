@@ -1,5 +1,7 @@
 """A loss is judged as what it is, a draw: what accords with the dose is the dose, what does not is what was counted."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -23,8 +25,8 @@ def test_twice_the_share_or_none_at_all_does_not(share: float) -> None:
 class Path:
     """The boundary: counts of a link, as a process of it would tell them."""
 
-    def __init__(self, *seconds: dict[str, int]) -> None:
-        self._seconds = [{"link_packets": 0, "ip_in": 0, "ip_out": 0, "sent_again": 0, "dropped": 0}, *seconds]
+    def __init__(self, *seconds: dict[str, Any]) -> None:
+        self._seconds = [second(0, 0, 0), *seconds]
         self.shaped: list[dict[str, object]] = []
 
     def shape(self, **settings: object) -> None:
@@ -33,10 +35,8 @@ class Path:
     def offload(self, on: bool) -> None:
         assert not on
 
-    def count(self) -> list[dict[str, object]]:
-        now = self._seconds.pop(0)
-        kinds = {"clsact": {"dropped": now["dropped"]}, "netem": {"dropped": now["dropped"]}}
-        return [{**now, **kinds}, {**dict.fromkeys(now, 0), "clsact": {"dropped": 0}, "netem": {"dropped": 0}}]
+    def count(self) -> list[dict[str, Any]]:
+        return [self._seconds.pop(0), second(0, 0, 0)]
 
 
 class Detour:
@@ -52,8 +52,8 @@ class Detour:
         pass
 
 
-def second(of: int, lost: int, dropped: int) -> dict[str, int]:
-    return {"link_packets": of, "ip_in": of - lost, "ip_out": 0, "sent_again": lost, "dropped": dropped}
+def second(of: int, lost: int, dropped: int) -> dict[str, Any]:
+    return {"arriving": (of, lost), "leaving": (0, 0), "sent_again": lost, "clsact": {"dropped": [dropped, dropped]}}
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_second_is_the_dose_the_count_or_unreadable(of: int, lost: int, droppe
 
 
 def test_netem_is_counted_from_what_set_out_because_it_drops_before_the_link() -> None:
-    ends = [{"ip_out": 100, "ip_in": 0, "link_packets": 40, "sent_again": 2, "netem": {"dropped": 9}}]
-    ends += [{"ip_out": 41, "ip_in": 0, "link_packets": 91, "sent_again": 1, "netem": {"dropped": 1}}]
+    ends = [{"arriving": (40, 0), "leaving": (100, 9), "sent_again": 2, "netem": {"dropped": [9, 9]}}]
+    ends += [{"arriving": (91, 0), "leaving": (41, 1), "sent_again": 1, "netem": {"dropped": [1, 1]}}]
     found = Counts("netem", ends)
-    assert (found.set_out, found.arrived, found.dropped, found.sent_again) == (141, 131, 10, 3)
+    assert (found.set_out, found.lost, found.dropped, found.sent_again) == (141, 10, 10, 3)
