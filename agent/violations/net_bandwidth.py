@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from agent import kernel_path
 from agent.detour import LINK, MECHANISM, Detour, standing
+from agent.over_time import OverTime
 from agent.scope import Cgroups
 from agent.violations import Capability, Context, Reading
 
@@ -60,11 +61,13 @@ class NarrowLink:
         self.mechanism = f"tbf {LINK} (adds {detour.own_ns / 1e6:.3f} ms)"
         self._path.offload(False)  # what the link counts are frames, each with its headers
         self._detour.end_trips()
-        self.set(dose_mbit)
+        self._detour.hold(bytes_per_s=dose_mbit * _MBIT_BYTES)
+        self._before = self._count()
+        self._limit = OverTime(self._before[2])
 
     def set(self, dose: float) -> None:
         self._detour.hold(bytes_per_s=dose * _MBIT_BYTES)
-        self._before = self._count()
+        self._limit.set(self._count()[2])
 
     def _count(self) -> tuple[int, list[int], float]:
         ends = self._path.count()
@@ -73,8 +76,9 @@ class NarrowLink:
     def measure(self) -> Reading:
         (then_ns, had, _), self._before = self._before, self._count()
         now_ns, have, limit = self._before
+        self._limit.set(limit)
         passed = max(n - b for n, b in zip(have, had, strict=True)) * 1e9 / max(1, now_ns - then_ns)
-        return _reading(limit, passed, "link rx_bytes", self._detour.cost.look())
+        return _reading(self._limit.look(), passed, "link rx_bytes", self._detour.cost.look())
 
     def undo(self) -> str:
         return self._detour.end()

@@ -15,6 +15,7 @@ from typing import Any
 
 from agent import kernel_path
 from agent.detour import LINK, MECHANISM, Detour, standing
+from agent.over_time import OverTime
 from agent.scope import Cgroups
 from agent.violations import Capability, Context, Reading
 
@@ -25,9 +26,10 @@ _SKEW = 5e-4
 """Counters cannot be read in one instant; what is on its way between them is below this share."""
 
 
-def accords(lost: int, of: int, share: float) -> bool:
-    """Whether a count is one that this share gives (normal approximation with a correction for continuity). Pure."""
-    return abs(lost - of * share) <= _NORMAL_999 * math.sqrt(of * share * (1 - share)) + 1 + _SKEW * of
+def accords(lost: int, *parts: tuple[int, float]) -> bool:
+    """Whether a count is one that so many packets at this share each give (normal approximation with a correction for continuity). Pure."""
+    expected, variance = sum(of * share for of, share in parts), sum(of * share * (1 - share) for of, share in parts)
+    return abs(lost - expected) <= _NORMAL_999 * math.sqrt(variance) + 1 + _SKEW * sum(of for of, _ in parts)
 
 
 class Counts:
@@ -51,24 +53,37 @@ class Lossy:
         self.mechanism = f"{by} {LINK} (adds {detour.own_ns / 1e6:.3f} ms)"
         self._path.offload(False)  # a packet is one of the wire, not 64 KiB of which all or nothing is lost
         self._detour.end_trips()
-        self.set(dose)
-
-    def set(self, dose: float) -> None:
         self._share = dose / 100
         self._path.shape(lost=self._share, by=self._by)
-        self._before = Counts(self._by, self._path.count())
+        self._before = self._part_from = Counts(self._by, self._path.count())
+        self._parts: list[tuple[int, float]] = []
+        self._mean = OverTime(self._share)
+
+    def set(self, dose: float) -> None:
+        """What has set out until now did so under the share before."""
+        self._path.shape(lost=dose / 100, by=self._by)
+        now = Counts(self._by, self._path.count())
+        self._end_part(now)
+        self._share = dose / 100
+        self._mean.set(self._share)
+
+    def _end_part(self, now: Counts) -> None:
+        self._parts.append((now.set_out - self._part_from.set_out, self._share))
+        self._part_from = now
 
     def measure(self) -> Reading:
         before, self._before = self._before, Counts(self._by, self._path.count())
         now = self._before
-        of = now.set_out - before.set_out
+        self._end_part(now)
+        parts, self._parts = self._parts, []
+        share, of = self._mean.look(), now.set_out - before.set_out
         lost = max(0, now.lost - before.lost)
         dropped, again = now.dropped - before.dropped, now.sent_again - before.sent_again
         remark = f"{lost} of {of} packets lost, {dropped} by the count of {self._by}; TCP sent {again} again"
         slack = 2 + _SKEW * of
         if not now.dropped_before - slack <= now.lost <= now.dropped + slack:
             return Reading(None, "counts that differ", self._detour.cost.look(), remark=remark)
-        given = self._share if accords(lost, of, self._share) else lost / max(1, of)
+        given = share if accords(lost, *parts) else lost / max(1, of)
         return Reading(given * 100, "packets that set out and arrived", self._detour.cost.look(), remark=remark)
 
     def undo(self) -> str:
@@ -92,7 +107,7 @@ class LossyRelay:
             return Reading(None, "gone")
         before, self._before = self._before, self._detour.lost()
         of, lost = (now - then for now, then in zip(self._before, before, strict=True))
-        given = self._share if accords(lost, of, self._share) else lost / max(1, of)
+        given = self._share if accords(lost, (of, self._share)) else lost / max(1, of)
         return Reading(given * 100, "drops of its sockets", self._detour.cost.look(), remark=f"{lost} of {of} packets lost")
 
     def undo(self) -> str:

@@ -90,7 +90,7 @@ def test_sockets_of_the_relay_lose_what_arrives_and_tcp_makes_good_for_it(contex
     reading = applied.measure()
     assert reading.remark is not None
     lost, of = (int(word) for word in reading.remark.split() if word.isdigit())
-    assert of > 80 and accords(lost, of, 0.2) and reading.given == pytest.approx(20)
+    assert of > 80 and accords(lost, (of, 0.2)) and reading.given == pytest.approx(20)
     applied.undo()
 
 

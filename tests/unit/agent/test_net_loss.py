@@ -12,14 +12,14 @@ from agent.violations.net_loss import Counts, Lossy, accords
 @pytest.mark.parametrize("of", [50, 1000, 40_000])
 def test_what_a_share_gives_accords_with_it(share: float, of: int) -> None:
     drawn = np.random.default_rng(7).binomial(of, share, 3000)
-    assert np.mean([accords(int(lost), of, share) for lost in drawn]) > 0.995
+    assert np.mean([accords(int(lost), (of, share)) for lost in drawn]) > 0.995
 
 
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.2])
 def test_twice_the_share_or_none_at_all_does_not(share: float) -> None:
     of = 20_000
-    assert not accords(round(2 * share * of), of, share) and not accords(0, of, share)
-    assert accords(0, 0, share), "nothing was sent, so nothing speaks against it"
+    assert not accords(round(2 * share * of), (of, share)) and not accords(0, (of, share))
+    assert accords(0, (0, share)), "nothing was sent, so nothing speaks against it"
 
 
 class Path:
@@ -67,6 +67,17 @@ def test_a_second_is_the_dose_the_count_or_unreadable(of: int, lost: int, droppe
     reading = applied.measure()
     assert reading.given == (None if given is None else pytest.approx(given))
     assert reading.remark is not None and f"{lost} of {of} packets lost" in reading.remark
+
+
+def test_a_second_in_which_the_dose_changed_is_judged_by_what_was_due_in_each_part() -> None:
+    path = Path(second(10_000, 100, 100), second(20_000, 1_100, 1_100), second(30_000, 2_100, 2_100), second(40_000, 2_500, 2_500))
+    applied = Lossy(Detour(path), "cls_bpf", 1.0)  # type: ignore[arg-type]
+    applied.set(10.0)
+    reading = applied.measure()
+    assert reading.given is not None and 1.0 < reading.given < 10.0 and reading.remark is not None
+    assert reading.remark.startswith("1100 of 20000 packets lost"), "the whole second's, 1 percent of its first half and 10 of the other"
+    applied.set(0.5)
+    assert applied.measure().given == pytest.approx(7.0), "1400 where 1000 and 50 were due: what was counted"
 
 
 def test_netem_is_counted_from_what_set_out_because_it_drops_before_the_link() -> None:
