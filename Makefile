@@ -22,8 +22,10 @@ $(READY): pyproject.toml uv.lock $(ENGINE)
 demo: setup
 	@$(BIN)/offspec demo
 
+# Pure tests side by side; those that measure have the machine to themselves.
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/property
+	$(BIN)/pytest --ignore tests/unit --ignore tests/property
 
 test-long: setup
 	$(BIN)/pytest -m long --timeout 1800
